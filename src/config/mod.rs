@@ -1,0 +1,398 @@
+//! The `Cluster` document, typed. Values that exist are valid: names, versions and addresses are newtypes that check themselves.
+//!
+//! Reading a file is `load`'s job alone, rules between fields are `validate`'s.
+
+pub mod load;
+pub mod names;
+pub mod schema;
+pub mod set;
+pub mod validate;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use names::{Address, AddressError, DnsLabel, Version};
+
+/// The only `apiVersion` that this program reads.
+pub const API_VERSION: &str = "etcdless.dev/v1alpha1";
+
+/// cluster.yaml: one document that describes one cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Cluster {
+    /// Always `etcdless.dev/v1alpha1`.
+    pub api_version: ApiVersion,
+    /// Always `Cluster`.
+    pub kind: ClusterKind,
+    /// The cluster's name.
+    pub metadata: Metadata,
+    /// What the cluster should be.
+    pub spec: Spec,
+}
+
+/// The `apiVersion` of a [`Cluster`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    /// The first version.
+    #[serde(rename = "etcdless.dev/v1alpha1")]
+    V1Alpha1,
+}
+
+/// The `kind` of a [`Cluster`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ClusterKind {
+    /// The only kind.
+    Cluster,
+}
+
+/// What names a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    /// A DNS label: it is part of the API's name and the context's name in kubeconfig.
+    pub name: DnsLabel,
+}
+
+/// What the cluster should be. Everything but `hosts` has a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Spec {
+    /// Versions and address ranges.
+    #[serde(default)]
+    pub kubernetes: Kubernetes,
+    /// How clients find the API server.
+    #[serde(default)]
+    pub endpoint: Endpoint,
+    /// The kine process that stands where etcd would.
+    #[serde(default)]
+    pub kine: Kine,
+    /// The SQL database that holds the state.
+    #[serde(default)]
+    pub datastore: Datastore,
+    /// The container runtime.
+    #[serde(default)]
+    pub runtime: Runtime,
+    /// The Pod network.
+    #[serde(default)]
+    pub network: Network,
+    /// Where files and images come from.
+    #[serde(default)]
+    pub artifacts: Artifacts,
+    /// Raw additions to kubeadm's documents.
+    #[serde(default)]
+    pub kubeadm: Kubeadm,
+    /// The machines.
+    pub hosts: Vec<Host>,
+}
+
+/// Versions and address ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Kubernetes {
+    /// For example `v1.34.4`.
+    pub version: Version,
+    /// Addresses of Pods.
+    #[schemars(with = "String")]
+    pub pod_subnet: IpNet,
+    /// Addresses of Services.
+    #[schemars(with = "String")]
+    pub service_subnet: IpNet,
+    /// The cluster's DNS domain.
+    pub dns_domain: String,
+    /// How kube-proxy programs Services; Kubernetes' own default where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_mode: Option<ProxyMode>,
+    /// What becomes of swap on the hosts.
+    pub swap: Swap,
+}
+
+/// kube-proxy's `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyMode {
+    /// iptables rules.
+    Iptables,
+    /// IPVS, which needs the ip_vs modules.
+    Ipvs,
+    /// nftables rules (stable since 1.33).
+    Nftables,
+}
+
+/// What becomes of swap on the hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Swap {
+    /// Swap must be off already: preflight refuses a host that has it on.
+    #[default]
+    Refuse,
+    /// Turned off and kept off: fstab lines are commented out, systemd's swap units masked.
+    Off,
+    /// Left as it is; the kubelet gets `failSwapOn: false`.
+    Keep,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self {
+            version: Version::new(1, 34, 4),
+            pod_subnet: IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 244, 0, 0), 16)),
+            service_subnet: IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 12)),
+            dns_domain: "cluster.local".into(),
+            proxy_mode: None,
+            swap: Swap::default(),
+        }
+    }
+}
+
+/// How clients find the API server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Endpoint {
+    /// The one control plane's own address.
+    Direct(Empty),
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self::Direct(Empty {})
+    }
+}
+
+/// `{}`: a choice without settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// The kine process that stands where etcd would.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Kine {
+    /// For example `v0.16.4`.
+    pub version: Version,
+    /// What runs it.
+    pub placement: Placement,
+    /// What the API server reaches it by.
+    pub listen: Listen,
+}
+
+impl Default for Kine {
+    fn default() -> Self {
+        Self { version: Version::new(0, 16, 4), placement: Placement::default(), listen: Listen::default() }
+    }
+}
+
+/// What runs kine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Placement {
+    /// The kubelet, from a manifest; `kubectl` shows it.
+    #[default]
+    StaticPod,
+    /// systemd, before the kubelet.
+    Systemd,
+    /// The kubelet, inside the API server's Pod.
+    Sidecar,
+}
+
+/// What the API server reaches kine by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Listen {
+    /// A unix socket that only root may open.
+    #[default]
+    Unix,
+    /// Loopback TCP with mutual TLS.
+    Tcp,
+}
+
+/// The SQL database that holds the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Datastore {
+    /// A file on the one control plane, opened by kine itself.
+    Sqlite(Empty),
+}
+
+impl Default for Datastore {
+    fn default() -> Self {
+        Self::Sqlite(Empty {})
+    }
+}
+
+/// The container runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Runtime {
+    /// Which runtime.
+    pub engine: Engine,
+    /// Where the runtime comes from; kubelet and kubeadm always come from releases.
+    pub install: Install,
+}
+
+/// Which container runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// containerd.
+    #[default]
+    Containerd,
+}
+
+/// Where the container runtime comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Install {
+    /// The project's own release files.
+    #[default]
+    Release,
+    /// The distribution's packages.
+    Packages,
+}
+
+/// The Pod network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Network {
+    /// flannel, with VXLAN between hosts.
+    Flannel(Empty),
+    /// Nothing: nodes stay NotReady until a network is installed.
+    None(Empty),
+    /// A manifest of the user's: a path relative to cluster.yaml.
+    Manifest(PathBuf),
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::Flannel(Empty {})
+    }
+}
+
+/// Where files and images come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Artifacts {
+    /// A file mirror in HOST/PATH form: `https://dl.k8s.io/x` is asked for as `MIRROR/dl.k8s.io/x`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// An image registry in HOST/NAME:TAG form, as `HOST:PORT` or `http(s)://HOST:PORT`; without a scheme, plain HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    /// Who downloads.
+    pub delivery: Delivery,
+}
+
+/// Who downloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// `node` where the host reaches the source, else `push`.
+    #[default]
+    Auto,
+    /// Each host fetches by itself.
+    Node,
+    /// This machine fetches, verifies and sends over SSH.
+    Push,
+}
+
+/// Raw additions to kubeadm's documents, merged over what etcdless renders; patches as kubeadm's `--patches` takes them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Kubeadm {
+    /// Merged into InitConfiguration.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub init: serde_json::Map<String, serde_json::Value>,
+    /// Merged into ClusterConfiguration.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub cluster: serde_json::Map<String, serde_json::Value>,
+    /// Merged into KubeletConfiguration.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub kubelet: serde_json::Map<String, serde_json::Value>,
+    /// Merged into KubeProxyConfiguration.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub kube_proxy: serde_json::Map<String, serde_json::Value>,
+    /// File name (`kube-apiserver0+strategic.yaml`) to content.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub patches: BTreeMap<String, String>,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Host {
+    /// The node's name; the machine's own hostname where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<DnsLabel>,
+    /// An IP address, a DNS name, an alias of ssh_config, or `local` for this machine.
+    pub address: Address,
+    /// Who logs in; ssh_config's choice where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What the machine is for.
+    #[serde(default)]
+    pub role: Role,
+    /// Whether ordinary Pods may run on a control plane. Where it is left out: only if the cluster has no other node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedulable: Option<bool>,
+    /// The address that other nodes reach this one by; found from the SSH connection and the routes where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "nodeIP")]
+    pub node_ip: Option<IpAddr>,
+    /// Overrides of the user's ssh_config.
+    #[serde(default, skip_serializing_if = "Ssh::is_default")]
+    pub ssh: Ssh,
+}
+
+/// What a machine is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Runs the API server and kine.
+    #[default]
+    ControlPlane,
+    /// Runs Pods only.
+    Worker,
+}
+
+/// Overrides of the user's ssh_config.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Ssh {
+    /// A private key file; `~` is the home folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<PathBuf>,
+    /// The SSH port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// A host to go through, as ssh's ProxyJump takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jump: Option<String>,
+}
+
+impl Ssh {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Cluster {
+    /// The host that `init` builds the first control plane on. `validate` guarantees that there is one.
+    pub fn first_control_plane(&self) -> Option<&Host> {
+        self.spec.hosts.iter().find(|host| host.role == Role::ControlPlane)
+    }
+
+    /// The name that every node resolves the API server by.
+    pub fn api_name(&self) -> String {
+        format!("api.{}.etcdless.internal", self.metadata.name)
+    }
+}
+
+impl Host {
+    /// What people see this host as: its name, or its address where the file gives no name.
+    pub fn label(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.address.to_string(), ToString::to_string)
+    }
+}

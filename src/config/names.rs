@@ -1,0 +1,204 @@
+//! Newtypes that can only hold what Kubernetes and SSH accept.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// A DNS label as RFC 1123 and Kubernetes take it: 1 to 63 of a-z, 0-9 and `-`, not at either end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DnsLabel(String);
+
+/// Why a text is not a [`DnsLabel`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a DNS label: use 1 to 63 of a-z, 0-9 and `-`, starting and ending with a letter or digit")]
+pub struct DnsLabelError(String);
+
+impl DnsLabel {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DnsLabel {
+    type Err = DnsLabelError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let ok =
+            (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-');
+        if ok { Ok(Self(text.into())) } else { Err(DnsLabelError(text.into())) }
+    }
+}
+
+/// A release such as `v1.34.4`; the `v` may be left out when it is read and is always there when it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(semver::Version);
+
+/// Why a text is not a [`Version`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a version such as v1.34.4")]
+pub struct VersionError(String);
+
+impl Version {
+    /// `vMAJOR.MINOR.PATCH`.
+    pub const fn new(major: u64, minor: u64, patch: u64) -> Self {
+        Self(semver::Version::new(major, minor, patch))
+    }
+
+    /// The `34` of `v1.34.4`.
+    pub const fn minor(&self) -> u64 {
+        self.0.minor
+    }
+
+    /// The `1` of `v1.34.4`.
+    pub const fn major(&self) -> u64 {
+        self.0.major
+    }
+
+    /// `1.34.4`, as some release files are named.
+    pub fn bare(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).map(Self).map_err(|_| VersionError(text.into()))
+    }
+}
+
+/// Where SSH connects: an IP address, a DNS name or ssh_config alias, or this machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// This machine, without SSH.
+    Local,
+    /// Anything that `ssh` takes as a host.
+    Ssh(String),
+}
+
+/// Why a text is not an [`Address`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a host: use an IP address, a DNS name, an alias of your ssh_config, or `local`")]
+pub struct AddressError(String);
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A leading dash would be read by ssh as an option.
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        match text {
+            "local" => Ok(Self::Local),
+            _ if !text.is_empty() && !text.starts_with('-') && text.chars().all(allowed) => Ok(Self::Ssh(text.into())),
+            _ => Err(AddressError(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for DnsLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.0)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Ssh(host) => host,
+        })
+    }
+}
+
+/// Reads a string through `FromStr` inside the visitor, so that a YAML error keeps the value's line and column.
+struct Parsed<T>(std::marker::PhantomData<T>, &'static str);
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Parsed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for DnsLabel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a DNS label"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a version such as v1.34.4"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a host"))
+    }
+}
+
+impl Serialize for DnsLabel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl schemars::JsonSchema for DnsLabel {
+    fn schema_name() -> Cow<'static, str> {
+        "DnsLabel".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" })
+    }
+}
+
+impl schemars::JsonSchema for Version {
+    fn schema_name() -> Cow<'static, str> {
+        "Version".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^v?[0-9]+\\.[0-9]+\\.[0-9]+" })
+    }
+}
+
+impl schemars::JsonSchema for Address {
+    fn schema_name() -> Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9._:][A-Za-z0-9._:-]*$" })
+    }
+}

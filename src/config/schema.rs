@@ -1,0 +1,6 @@
+//! stub
+
+/// The JSON Schema of cluster.yaml, pretty-printed.
+pub fn schema() -> String {
+    todo!()
+}
