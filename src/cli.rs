@@ -1,1 +1,277 @@
-//! stub
+//! The command line: types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::ui::Format;
+
+/// Upstream kubeadm clusters whose state lives in SQL through kine, with no etcd, driven over SSH.
+#[derive(Debug, Parser)]
+#[command(name = "etcdless", version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  etcdless init root@10.0.0.11              a cluster on one fresh machine, state in SQLite
+  etcdless init root@10.0.0.11 --dry-run    what that would change
+  etcdless init -c cluster.yaml             the cluster that a file describes
+  etcdless verify root@10.0.0.11            is it really up
+
+Exit codes: 0 ok, 1 internal, 2 usage, 3 config, 4 connection, 5 preflight, 6 remote step, 7 datastore,
+8 unhealthy or timed out, 9 locked, 10 partly done, 130 interrupted.";
+
+/// All subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a cluster, or bring one to what its description says.
+    Init(Init),
+    /// Write every file that would be placed on a host, without touching any.
+    Render(Render),
+    /// Look whether a cluster is really up: kine, API server, nodes, Pods, DNS, Services.
+    Verify(Verify),
+    /// Fetch the admin kubeconfig: merge it into your own, write it to a file, or print it.
+    Kubeconfig(Kubeconfig),
+    /// The templates and playbooks inside this program, and your changes to them.
+    #[command(subcommand)]
+    Assets(Assets),
+    /// Print the JSON Schema of cluster.yaml, for editors.
+    Schema,
+    /// See who holds a host's lock; --force ends that run.
+    Unlock(Unlock),
+    /// Print completions for a shell.
+    Completions {
+        /// bash, elvish, fish, powershell or zsh.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages.
+    Man {
+        /// The folder to write them into; without it, the main page goes to stdout.
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// Print the version of etcdless, and what it installs by default.
+    Version {
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+/// Which cluster is meant: a file, or one host.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The machine: an address, a name of your ssh_config, or `local`.
+    #[arg(value_name = "[USER@]HOST", required_unless_present = "config", conflicts_with = "config")]
+    pub host: Option<String>,
+    /// A cluster.yaml.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A private key, instead of what your ssh_config and agent offer.
+    #[arg(short, long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The cluster's name; without a file, `etcdless`.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Any field of cluster.yaml, for example kubernetes.podSubnet=10.10.0.0/16; may be repeated.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// Accept host keys that are not known yet, and ask nothing. A changed key is always refused.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// How a run is shown.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// How to show what happens: for people, or one JSON event a line on stdout.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Format,
+    /// Show the start of every step and every line that hosts print.
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// What `init` and `render` take to describe a cluster.
+#[derive(Debug, Args)]
+pub struct Description {
+    /// The Kubernetes release, for example v1.34.4.
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes_version: Option<String>,
+    /// A file mirror in HOST/PATH form, for example http://10.0.0.5:8080.
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// An image registry in HOST/NAME:TAG form; plain HTTP unless it starts with https://.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub registry: Option<String>,
+    /// Who downloads: the hosts (node), this machine (push), or whoever can (auto).
+    #[arg(long, value_name = "auto|node|push")]
+    pub delivery: Option<String>,
+    /// Where the state lives.
+    #[arg(long, value_name = "sqlite")]
+    pub datastore: Option<String>,
+    /// A folder with templates/ and playbooks/ that replace the built-in files of the same name.
+    #[arg(long, value_name = "DIR")]
+    pub assets: Option<PathBuf>,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  etcdless init root@10.0.0.11
+  etcdless init admin@10.0.0.11 --identity ~/.ssh/lab --name demo --yes
+  etcdless init local --set kine.placement=systemd
+  etcdless init root@10.0.0.11 --print-config > cluster.yaml && etcdless init -c cluster.yaml
+  etcdless init -c cluster.yaml --dry-run
+
+Running it again goes on where an earlier run stopped, and changes nothing once everything is as described.")]
+pub struct Init {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub description: Description,
+    /// Print the plan and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the cluster.yaml that the flags amount to, and stop.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Run only these phases; may be repeated.
+    #[arg(long, value_name = "PHASE")]
+    pub only: Vec<String>,
+    /// Leave these phases out; may be repeated.
+    #[arg(long, value_name = "PHASE")]
+    pub skip: Vec<String>,
+    /// Leave out every phase before this one.
+    #[arg(long, value_name = "PHASE")]
+    pub from: Option<String>,
+    /// Turn a failing preflight check into a warning; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub ignore_preflight: Vec<String>,
+    /// Leave your own kubeconfig alone.
+    #[arg(long)]
+    pub no_kubeconfig: bool,
+}
+
+/// `render`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The machine is not asked: a Debian host with cgroup v2 and the address given is assumed. What real hosts differ in
+(cgroup v1, conntrack, oom scores) shows in `init --dry-run`.
+
+Examples:
+  etcdless render -c cluster.yaml -o out/
+  etcdless render root@10.0.0.11 --set kine.placement=sidecar -o out/")]
+pub struct Render {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub description: Description,
+    /// The folder to write into, one folder a host below it; it must be empty or not exist.
+    #[arg(short = 'o', long = "out", value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  etcdless verify root@10.0.0.11
+  etcdless verify -c cluster.yaml --output json
+
+Exit code 8 when something is not well; the failing line says what to look at.")]
+pub struct Verify {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+    /// Seconds to wait for everything to become well.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub timeout: u64,
+}
+
+/// `kubeconfig`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  etcdless kubeconfig root@10.0.0.11                    merge into $KUBECONFIG or ~/.kube/config
+  etcdless kubeconfig root@10.0.0.11 --write demo.conf  a file of its own
+  etcdless kubeconfig root@10.0.0.11 --print > demo.conf")]
+pub struct Kubeconfig {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+    /// The context's name; the cluster's name where it is left out.
+    #[arg(long)]
+    pub context: Option<String>,
+    /// Write a file of its own instead of merging.
+    #[arg(long, value_name = "FILE", conflicts_with = "print")]
+    pub write: Option<PathBuf>,
+    /// Print it instead of merging.
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// `assets`.
+#[derive(Debug, Subcommand)]
+pub enum Assets {
+    /// List every template and playbook with its digest.
+    List(Overlay),
+    /// Print one.
+    Show {
+        /// As `list` names it, for example playbooks/kernel.yaml.
+        path: String,
+        #[expect(missing_docs, reason = "a group of flags")]
+        #[command(flatten)]
+        overlay: Overlay,
+    },
+    /// Write all of them into an empty folder, to change and to give back with --assets.
+    Export {
+        /// The folder.
+        directory: PathBuf,
+    },
+    /// Show how a folder differs from what is built in.
+    Diff {
+        /// The folder.
+        directory: PathBuf,
+    },
+}
+
+/// A folder laid over the built-in files.
+#[derive(Debug, Args)]
+pub struct Overlay {
+    /// A folder with templates/ and playbooks/ that replace the built-in files of the same name.
+    #[arg(long, value_name = "DIR")]
+    pub assets: Option<PathBuf>,
+}
+
+/// `unlock`.
+#[derive(Debug, Args)]
+pub struct Unlock {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+    /// End the run that holds the lock. What it finished stays; run it again to go on.
+    #[arg(long)]
+    pub force: bool,
+}

@@ -1,10 +1,11 @@
 //! What a host looks like: one read-only look, taken before anything is planned. Pure data; `remote::look` gathers it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Address;
 use crate::journal::Journal;
 
 /// What one look at a host must answer beside the general facts. Operations name what they need to know (`Op::probes`).
@@ -33,6 +34,13 @@ impl Probes {
         self.units.extend(other.units);
         self.packages.extend(other.packages);
         self.images.extend(other.images);
+    }
+
+    /// Whether `other` asks all of this, too.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let mut both = other.clone();
+        both.extend(self.clone());
+        both == *other
     }
 }
 
@@ -155,6 +163,23 @@ pub struct UnitFact {
 }
 
 impl Facts {
+    /// A machine as one expects it: Debian on amd64 with cgroup v2. What a real one must be asked follows from a plan for this one.
+    pub fn expected(address: &Address) -> Self {
+        let documentation = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let address = address.to_string().parse().unwrap_or(documentation);
+        Self {
+            hostname: "node".into(),
+            os: Os { id: "debian".into(), like: Vec::new(), version: "12".into(), name: "Debian GNU/Linux 12 (bookworm)".into() },
+            machine: "x86_64".into(),
+            may_raise_limits: true,
+            conntrack_writable: true,
+            loadable_modules: true,
+            addresses: vec![address],
+            route_address: Some(address),
+            ..Self::default()
+        }
+    }
+
     /// `amd64` or `arm64` as releases name them; `None` for anything else.
     pub fn release_arch(&self) -> Option<&'static str> {
         match self.machine.as_str() {

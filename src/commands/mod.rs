@@ -1,1 +1,46 @@
-//! stub
+//! One file a subcommand: load, choose phases, run, print.
+
+mod assets;
+mod init;
+mod kubeconfig;
+mod plain;
+mod render;
+mod session;
+mod unlock;
+mod verify;
+
+use std::path::PathBuf;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+/// A failure with the log of the run that ended in it.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why.
+    pub failure: Failure,
+    /// The debug log, where the command keeps one.
+    pub log: Option<PathBuf>,
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self { failure, log: None }
+    }
+}
+
+/// Runs a subcommand.
+pub async fn run(cli: Cli) -> Result<(), Ended> {
+    match cli.command {
+        Command::Init(args) => init::run(args).await,
+        Command::Render(args) => Ok(render::run(&args)?),
+        Command::Verify(args) => verify::run(args).await,
+        Command::Kubeconfig(args) => kubeconfig::run(args).await,
+        Command::Assets(args) => Ok(assets::run(&args)?),
+        Command::Schema => Ok(plain::schema()),
+        Command::Unlock(args) => unlock::run(args).await,
+        Command::Completions { shell } => Ok(plain::completions(shell)),
+        Command::Man { directory } => Ok(plain::man(directory.as_deref())?),
+        Command::Version { output } => Ok(plain::version(output)),
+    }
+}

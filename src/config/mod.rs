@@ -379,6 +379,26 @@ impl Ssh {
 }
 
 impl Cluster {
+    /// A cluster of these hosts with every default.
+    pub fn of(name: DnsLabel, hosts: Vec<Host>) -> Self {
+        Self {
+            api_version: ApiVersion::V1Alpha1,
+            kind: ClusterKind::Cluster,
+            metadata: Metadata { name },
+            spec: Spec {
+                kubernetes: Kubernetes::default(),
+                endpoint: Endpoint::default(),
+                kine: Kine::default(),
+                datastore: Datastore::default(),
+                runtime: Runtime::default(),
+                network: Network::default(),
+                artifacts: Artifacts::default(),
+                kubeadm: Kubeadm::default(),
+                hosts,
+            },
+        }
+    }
+
     /// The host that `init` builds the first control plane on. `validate` guarantees that there is one.
     pub fn first_control_plane(&self) -> Option<&Host> {
         self.spec.hosts.iter().find(|host| host.role == Role::ControlPlane)
@@ -391,6 +411,11 @@ impl Cluster {
 }
 
 impl Host {
+    /// A control plane at this address.
+    pub fn at(address: Address, user: Option<String>) -> Self {
+        Self { name: None, address, user, role: Role::ControlPlane, schedulable: None, node_ip: None, ssh: Ssh::default() }
+    }
+
     /// What people see this host as: its name, or its address where the file gives no name.
     pub fn label(&self) -> String {
         self.name.as_ref().map_or_else(|| self.address.to_string(), ToString::to_string)

@@ -1,8 +1,48 @@
-//! stub
+//! Phase `artifacts`: every file into the staging folder, verified; every image into containerd once that runs.
+
 use super::{Context, Step};
+use crate::artifact::catalogue::catalogue;
+use crate::artifact::source::mirrored;
+use crate::artifact::{Item, Resolved};
 use crate::failure::Failure;
+use crate::op::{Fetch, Image, Op};
+
+/// Where files wait until a later step moves or unpacks them.
+pub const STAGE: &str = "/var/lib/etcdless/artifacts";
 
 /// What this phase wants on a host.
-pub fn steps(_context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    todo!()
+pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
+    let catalogue = catalogue(context.cluster, context.node.arch);
+    let files = catalogue.files.iter().map(|item| file(context, item));
+    let images = catalogue.images.iter().map(|reference| image(context, reference));
+    Ok(files.chain(images).collect())
+}
+
+fn file(context: &Context<'_>, item: &Item) -> Step {
+    // Sources are asked only for what is missing, so what a host has already is unresolved here, and its decision needs no digest.
+    let unknown = Resolved { sha256: String::new(), size: 0 };
+    let resolved = context.sources.files.get(&item.name).unwrap_or(&unknown);
+    let fetch = Fetch {
+        name: item.name.clone(),
+        version: item.version.clone(),
+        url: mirrored(&context.cluster.spec.artifacts, &item.url),
+        sha256: resolved.sha256.clone(),
+        size: resolved.size,
+        staged: format!("{STAGE}/{}", item.name),
+        yields: Vec::new(),
+        push: context.sources.push,
+    };
+    Step::new(format!("artifacts/{}", item.name), format!("fetch {} {}", item.name, item.version), Op::Fetch(fetch))
+}
+
+fn image(context: &Context<'_>, reference: &str) -> Step {
+    let id = image_step(reference);
+    let op = Op::Image(Image { reference: reference.into(), push: context.sources.push });
+    Step::new(id, format!("pull {reference}"), op).after(["node/containerd", "node/registries"])
+}
+
+/// The ID of the step that pulls an image: `artifacts/image/kube-apiserver`.
+pub fn image_step(reference: &str) -> String {
+    let name = reference.rsplit('/').next().unwrap_or(reference);
+    format!("artifacts/image/{}", name.split(':').next().unwrap_or(name))
 }

@@ -1,8 +1,81 @@
-//! stub
+//! Phase `control-plane`: the API server up on kine, then everything else that `kubeadm init` does.
+
+use super::artifacts::image_step;
+use super::kubelet::{CONFIG, kubeadm_step};
 use super::{Context, Step};
-use crate::failure::Failure;
+use crate::cluster::kubeadm;
+use crate::config::{Cluster, Placement, Ssh};
+use crate::failure::{Failure, Kind};
+use crate::op::{File, Op, Script};
+
+/// Where a control plane keeps the description of its cluster.
+pub const RECORD: &str = "/etc/etcdless/cluster.yaml";
+
+/// Seconds that the API server has to become ready; kubeadm's own figure is 4 minutes.
+const API_DEADLINE: u64 = 240;
 
 /// What this phase wants on a host.
-pub fn steps(_context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    todo!()
+pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
+    let document = kubeadm::init_document(context.cluster, context.node, context.assets)?;
+    let digest = File::new(CONFIG, 0o600, document).sha256();
+    let record = File::new(RECORD, 0o644, record(context)?);
+    let described = Op::Script(Script {
+        text: include_str!("scripts/describe.sh").into(),
+        args: vec![RECORD.into()],
+        creates: Vec::new(),
+        watches: vec![RECORD.into()],
+        of: record.sha256(),
+        seconds: 60,
+    });
+    Ok(vec![
+        Step::new("control-plane/record", "keep the cluster's description on the host", Op::File(record)),
+        api_server(context, &digest),
+        kubeadm_step(
+            "control-plane/kubeadm",
+            "upload configuration, mark the node, install kube-proxy and CoreDNS",
+            include_str!("scripts/kubeadm-rest.sh"),
+            &[],
+            &digest,
+        )
+        .after(["control-plane/api-server"]),
+        Step::new("control-plane/described", "keep the cluster's description in the cluster", described)
+            .after(["control-plane/record", "control-plane/api-server"]),
+    ])
+}
+
+fn api_server(context: &Context<'_>, digest: &str) -> Step {
+    let manifests =
+        ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|name| format!("/etc/kubernetes/manifests/{name}.yaml"));
+    let mut step = kubeadm_step(
+        "control-plane/api-server",
+        "start the control plane",
+        include_str!("scripts/api-server.sh"),
+        &manifests.each_ref().map(String::as_str),
+        digest,
+    );
+    if let Op::Script(script) = &mut step.op {
+        script.args.extend([context.cluster.api_name(), API_DEADLINE.to_string()]);
+        script.seconds = API_DEADLINE + 60;
+    }
+    let images = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(image_step);
+    let step = step.after(["kubelet"]).after(images);
+    match context.cluster.spec.kine.placement {
+        Placement::StaticPod | Placement::Systemd => step.after(["kine"]),
+        // The sidecar comes up with the API server's Pod, so it is proven afterwards.
+        Placement::Sidecar => step.after(["kine/files".into(), "kine/certificates".into(), image_step("kine")]),
+    }
+}
+
+/// The description as it is kept: the node's name filled in, how this operator logs in left out.
+fn record(context: &Context<'_>) -> Result<String, Failure> {
+    let mut kept: Cluster = context.cluster.clone();
+    for host in &mut kept.spec.hosts {
+        host.ssh = Ssh::default();
+        host.user = None;
+        if host.label() == context.node.label {
+            host.name = context.node.name.parse().ok();
+        }
+    }
+    serde_saphyr::to_string(&kept)
+        .map_err(|error| Failure::new(Kind::Internal, format!("cannot write the cluster's description: {error}")))
 }

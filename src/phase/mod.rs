@@ -12,6 +12,7 @@ pub mod node;
 pub mod plan;
 pub mod preflight;
 pub mod runner;
+pub mod survey;
 pub mod verify;
 
 use crate::artifact::Sources;
@@ -46,6 +47,8 @@ pub struct Context<'a> {
     pub assets: &'a Assets,
     /// What the sources said about files that are still missing: digests and sizes.
     pub sources: &'a Sources,
+    /// The text of the user's own Pod network manifest, where the description names one.
+    pub manifest: Option<&'a str>,
 }
 
 /// One thing that a host should have, with its place in the order.
@@ -57,7 +60,7 @@ pub struct Step {
     pub title: String,
     /// What is to be so.
     pub op: Op,
-    /// IDs of steps that must be done before; IDs that the plan does not hold count as done.
+    /// IDs of steps, or names of whole phases, that must be done before; what the plan does not hold counts as done.
     pub after: Vec<String>,
 }
 

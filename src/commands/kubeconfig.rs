@@ -1,0 +1,79 @@
+//! `kubeconfig`: the admin kubeconfig from the first control plane into the user's own hands.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Ended;
+use super::session;
+use crate::cli::Kubeconfig;
+use crate::cluster::node::Node;
+use crate::failure::{Failure, Kind};
+use crate::kubeconfig as document;
+use crate::phase::runner;
+use crate::remote::{Query, Question};
+use crate::ui;
+
+pub(super) async fn run(args: Kubeconfig) -> Result<(), Ended> {
+    let described = session::describe(&args.target, None)?;
+    session::under_ui(&args.show, |ui, _| async move {
+        let found = session::find(&ui, &args.target, described).await?;
+        let node = Node::new(&found.cluster, &found.config, &found.facts)
+            .ok_or_else(|| Failure::new(Kind::Unhealthy, format!("{} has no usable address", found.config.label())))?;
+        let name = found.cluster.metadata.name.as_str();
+        let context = args.context.as_deref();
+        if args.print || args.write.is_some() {
+            let admin = admin_conf(&found.host).await?;
+            let own = document::merge(None, &admin, context.unwrap_or(name), &server(node.address))?;
+            match &args.write {
+                None => ui::result(&own.text),
+                Some(path) => document::write(path, &own.text)?,
+            }
+            return Ok(());
+        }
+        let context = merge(&found.host, name, context, node.address).await?;
+        ui::result(&format!("context {context} is in {}", document::path()?.display()));
+        Ok(())
+    })
+    .await
+}
+
+/// Merges the admin kubeconfig into the user's own; returns the context's name.
+pub(super) async fn merge(
+    host: &impl Query,
+    cluster: &str,
+    context: Option<&str>,
+    address: IpAddr,
+) -> Result<String, Failure> {
+    let admin = admin_conf(host).await?;
+    let path = document::path()?;
+    let existing = document::read(&path)?;
+    let merged = document::merge(existing.as_deref(), &admin, context.unwrap_or(cluster), &server(address))?;
+    if merged.changed {
+        document::write(&path, &merged.text)?;
+    }
+    Ok(merged.context)
+}
+
+/// The API server's address for people outside, who do not know the cluster's own name for it.
+fn server(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("https://{address}:6443"),
+        IpAddr::V6(address) => format!("https://[{address}]:6443"),
+    }
+}
+
+async fn admin_conf(host: &impl Query) -> Result<String, Failure> {
+    let question = Question {
+        script: "cat /etc/kubernetes/admin.conf",
+        args: Vec::new(),
+        input: Vec::new(),
+        deadline: Duration::from_secs(20),
+    };
+    let answer = host.ask(question).await.map_err(|error| Failure::new(runner::kind(&error), error.to_string()))?;
+    match answer.status {
+        0 => Ok(String::from_utf8_lossy(&answer.stdout).into_owned()),
+        _ => Err(Failure::new(Kind::Unhealthy, "the host has no /etc/kubernetes/admin.conf")
+            .detail(String::from_utf8_lossy(&answer.stderr).trim().to_owned())
+            .hint("build the cluster first: etcdless init")),
+    }
+}

@@ -1,0 +1,62 @@
+//! `render`: every file that would be placed on a host, without asking any.
+
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::session;
+use crate::artifact::Sources;
+use crate::assets::Assets;
+use crate::cli::Render;
+use crate::cluster::node::Node;
+use crate::facts::Facts;
+use crate::failure::{Failure, Kind};
+use crate::op::{File, Op};
+use crate::phase::{Context, plan};
+use crate::ui;
+
+pub(super) fn run(args: &Render) -> Result<(), Failure> {
+    let cluster = session::describe(&args.target, Some(&args.description))?;
+    let assets = Assets::load(args.description.assets.as_deref())?;
+    let manifest = session::manifest(&cluster, &session::folder(&args.target))?;
+    empty(&args.directory)?;
+    let mut count = 0;
+    for host in &cluster.spec.hosts {
+        let facts = Facts::expected(&host.address);
+        let Some(node) = Node::new(&cluster, host, &facts) else { continue };
+        let sources = Sources::default();
+        let (cluster, assets, manifest) = (&cluster, &assets, manifest.as_deref());
+        let context = Context { cluster, node: &node, facts: &facts, assets, sources: &sources, manifest };
+        for step in plan::steps(&context)? {
+            if let Op::File(file) = &step.op {
+                write(&args.directory.join(host.label()), file)?;
+                count += 1;
+            }
+        }
+    }
+    ui::result(&format!("{count} files in {}", args.directory.display()));
+    Ok(())
+}
+
+/// Refuses a folder that holds something, so that nothing of the user's is mixed up or lost.
+fn empty(directory: &Path) -> Result<(), Failure> {
+    match std::fs::read_dir(directory).map(|mut entries| entries.next().is_some()) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Failure::new(Kind::Usage, format!("{} is not empty", directory.display()))
+            .hint("name a folder that does not exist yet, or empty this one")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::new(Kind::Usage, format!("{} cannot be read: {error}", directory.display()))),
+    }
+}
+
+fn write(root: &Path, file: &File) -> Result<(), Failure> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = root.join(file.path.trim_start_matches('/'));
+    let placed = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(file.mode);
+        options.open(&path)?.write_all(file.content.expose_secret().as_bytes())
+    });
+    placed.map_err(|error| Failure::new(Kind::Usage, format!("{} cannot be written: {error}", path.display())))
+}
