@@ -38,7 +38,12 @@ fn file(context: &Context<'_>, item: &Item) -> Step {
 fn image(context: &Context<'_>, reference: &str) -> Step {
     let id = image_step(reference);
     let op = Op::Image(Image { reference: reference.into(), push: context.sources.push });
-    Step::new(id, format!("pull {reference}"), op).after(["node/containerd", "node/registries"])
+    Step::new(id, format!("pull {reference}"), op).after([
+        "node/containerd",
+        "node/registry-kubernetes",
+        "node/registry-docker",
+        "node/registry-github",
+    ])
 }
 
 /// The ID of the step that pulls an image: `artifacts/image/kube-apiserver`.

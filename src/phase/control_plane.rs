@@ -1,12 +1,12 @@
 //! Phase `control-plane`: the API server up on kine, then everything else that `kubeadm init` does.
 
 use super::artifacts::image_step;
-use super::kubelet::{CONFIG, kubeadm_step};
-use super::{Context, Step};
-use crate::cluster::kubeadm;
+use super::kubelet::{document, kubeadm_step};
+use super::{Context, Step, kine};
+use crate::cluster::kubeadm::patch_files;
 use crate::config::{Cluster, Placement, Ssh};
 use crate::failure::{Failure, Kind};
-use crate::op::{File, Op, Script};
+use crate::op::{File, Op, Script, sha256};
 
 /// Where a control plane keeps the description of its cluster.
 pub const RECORD: &str = "/etc/etcdless/cluster.yaml";
@@ -16,8 +16,8 @@ const API_DEADLINE: u64 = 240;
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let document = kubeadm::init_document(context.cluster, context.node, context.assets)?;
-    let digest = File::new(CONFIG, 0o600, document).sha256();
+    let patches = patch_files(context.cluster)?.iter().map(File::sha256).collect::<String>();
+    let digest = sha256(format!("{}{patches}", document(context)?.sha256()).as_bytes());
     let record = File::new(RECORD, 0o644, record(context)?);
     let described = Op::Script(Script {
         text: include_str!("scripts/describe.sh").into(),
@@ -29,7 +29,7 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     });
     Ok(vec![
         Step::new("control-plane/record", "keep the cluster's description on the host", Op::File(record)),
-        api_server(context, &digest),
+        api_server(context, &digest)?,
         kubeadm_step(
             "control-plane/kubeadm",
             "upload configuration, mark the node, install kube-proxy and CoreDNS",
@@ -43,7 +43,7 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     ])
 }
 
-fn api_server(context: &Context<'_>, digest: &str) -> Step {
+fn api_server(context: &Context<'_>, digest: &str) -> Result<Step, Failure> {
     let manifests =
         ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|name| format!("/etc/kubernetes/manifests/{name}.yaml"));
     let mut step = kubeadm_step(
@@ -59,11 +59,11 @@ fn api_server(context: &Context<'_>, digest: &str) -> Step {
     }
     let images = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(image_step);
     let step = step.after(["kubelet"]).after(images);
-    match context.cluster.spec.kine.placement {
+    Ok(match context.cluster.spec.kine.placement {
         Placement::StaticPod | Placement::Systemd => step.after(["kine"]),
         // The sidecar comes up with the API server's Pod, so it is proven afterwards.
-        Placement::Sidecar => step.after(["kine/files".into(), "kine/certificates".into(), image_step("kine")]),
-    }
+        Placement::Sidecar => step.after(kine::placed_ids(context)?).after([image_step("kine")]),
+    })
 }
 
 /// The description as it is kept: the node's name filled in, how this operator logs in left out.

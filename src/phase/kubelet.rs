@@ -1,19 +1,15 @@
 //! Phase `kubelet`: kubeadm's document, certificates and kubeconfigs, and the kubelet running.
 
 use super::artifacts::image_step;
-use super::{Context, Step};
-use crate::cluster::kubeadm;
+use super::{Context, Step, kine};
+use crate::cluster::kubeadm::{self, INIT};
 use crate::config::Placement;
 use crate::failure::Failure;
 use crate::op::{File, Op, Script};
 
-/// Where kubeadm's document is kept. It holds no secret, but it is nobody else's business either.
-pub const CONFIG: &str = "/etc/etcdless/kubeadm/init.yaml";
-
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let document = kubeadm::init_document(context.cluster, context.node, context.assets)?;
-    let document = File::new(CONFIG, 0o600, document);
+    let document = document(context)?;
     let digest = document.sha256();
     let config = Step::new("kubelet/config", "write kubeadm's configuration", Op::File(document));
     let certificates = kubeadm_step(
@@ -32,17 +28,26 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         &digest,
     )
     .after(["node", "datastore", "endpoint", "kubelet/certificates"])
-    .after(before_the_kubelet(context));
-    Ok(vec![config, certificates, started])
+    .after(before_the_kubelet(context)?);
+    let patches = kubeadm::patch_files(context.cluster)?.into_iter().map(|file| {
+        let id = format!("kubelet/patch/{}", file.path.rsplit('/').next().unwrap_or_default());
+        Step::new(id, format!("write {}", file.path), Op::File(file))
+    });
+    Ok(patches.chain([config, certificates, started]).collect())
+}
+
+/// kubeadm's document. It holds no secret, but it is nobody else's business either.
+pub(super) fn document(context: &Context<'_>) -> Result<File, Failure> {
+    Ok(File::new(INIT, 0o600, kubeadm::init_document(context.cluster, context.node, context.assets)?))
 }
 
 /// A step that runs a phase of kubeadm. A changed document makes it necessary again; kubeadm's phases keep what is right already.
 pub(super) fn kubeadm_step(id: &str, title: &str, text: &'static str, creates: &[&str], digest: &str) -> Step {
     let script = Script {
         text: text.into(),
-        args: vec![CONFIG.into()],
+        args: vec![INIT.into()],
         creates: creates.iter().map(ToString::to_string).collect(),
-        watches: vec![CONFIG.into()],
+        watches: vec![INIT.into()],
         of: digest.into(),
         seconds: 300,
     };
@@ -50,10 +55,15 @@ pub(super) fn kubeadm_step(id: &str, title: &str, text: &'static str, creates: &
 }
 
 /// The kubelet starts what it finds: kine's manifest and images must be there; kine under systemd comes up before it.
-fn before_the_kubelet(context: &Context<'_>) -> Vec<String> {
+fn before_the_kubelet(context: &Context<'_>) -> Result<Vec<String>, Failure> {
+    let mut before = vec![image_step("pause")];
     match context.cluster.spec.kine.placement {
-        Placement::StaticPod => vec!["kine/files".into(), "kine/certificates".into(), image_step("kine"), image_step("pause")],
-        Placement::Systemd => vec!["kine/proven".into(), image_step("pause")],
-        Placement::Sidecar => vec![image_step("pause")],
+        Placement::StaticPod => {
+            before.extend(kine::placed_ids(context)?);
+            before.push(image_step("kine"));
+        }
+        Placement::Systemd => before.push("kine/proven".into()),
+        Placement::Sidecar => {}
     }
+    Ok(before)
 }

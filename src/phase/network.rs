@@ -2,16 +2,13 @@
 
 use super::artifacts::image_step;
 use super::{Context, Step};
-use crate::cluster::network;
+use crate::cluster::network::{self, MANIFEST};
 use crate::failure::Failure;
 use crate::op::{File, Op, Script};
 
-/// Where the manifest is kept.
-const MANIFEST: &str = "/etc/etcdless/network.yaml";
-
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let Some(manifest) = network::manifest(context.cluster, context.assets)? else { return Ok(Vec::new()) };
+    let Some(manifest) = network::manifest(context.cluster, context.manifest, context.assets)? else { return Ok(Vec::new()) };
     let manifest = File::new(MANIFEST, 0o644, manifest);
     let apply = Op::Script(Script {
         text: include_str!("scripts/apply.sh").into(),

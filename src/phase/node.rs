@@ -3,7 +3,6 @@
 use ipnet::IpNet;
 
 use super::{Context, Step};
-use crate::artifact::catalogue::catalogue;
 use crate::cluster::versions::{self, Support};
 use crate::failure::{Failure, Kind};
 use crate::playbook::{self, Inputs, Task, Versions};
@@ -14,14 +13,11 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let support = versions::support(version)
         .ok_or_else(|| Failure::new(Kind::Config, format!("Kubernetes {version} is not supported")))?;
     let tasks = playbook::tasks(context.assets, &inputs(context, &support), context.facts)?;
-    let files = catalogue(context.cluster, context.node.arch).files;
-    let fetched: Vec<String> = files.iter().map(|item| format!("artifacts/{}", item.name)).collect();
-    Ok(tasks.into_iter().map(|task| step(task, &fetched)).collect())
+    Ok(tasks.into_iter().map(step).collect())
 }
 
-/// The host is changed only once every file is there: a mirror that lacks one leaves it untouched.
-fn step(task: Task, fetched: &[String]) -> Step {
-    let after = task.after.iter().map(|name| id(name)).chain(fetched.iter().cloned());
+fn step(task: Task) -> Step {
+    let after = task.after.iter().map(|name| id(name));
     Step::new(id(&task.name), task.title, task.op).after(after)
 }
 
@@ -45,19 +41,5 @@ fn inputs(context: &Context<'_>, support: &Support) -> Inputs {
         swap: spec.kubernetes.swap,
         ipv6: [spec.kubernetes.pod_subnet, spec.kubernetes.service_subnet].iter().any(|net| matches!(net, IpNet::V6(_))),
         restrict_oom_score: context.node.restrict_oom_score,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::op::Op;
-
-    #[test]
-    fn a_step_waits_for_its_own_phase_and_for_every_file() {
-        let task = Task { name: "kubelet".into(), title: "t".into(), op: Op::SwapOff, after: vec!["kubelet-unit".into()] };
-        let step = step(task, &["artifacts/kubelet".into(), "artifacts/kine".into()]);
-        assert_eq!(step.id, "node/kubelet");
-        assert_eq!(step.after, ["node/kubelet-unit", "artifacts/kubelet", "artifacts/kine"]);
     }
 }
