@@ -21,7 +21,10 @@ const FLOORS: &[&[&str]] = &[
 const EXCEPTIONS: &[(&str, &str)] = &[];
 
 fn floor(module: &str) -> usize {
-    FLOORS.iter().position(|floor| floor.contains(&module)).unwrap_or_else(|| panic!("{module} has no floor in tests/floors.rs"))
+    FLOORS
+        .iter()
+        .position(|floor| floor.contains(&module))
+        .unwrap_or_else(|| panic!("{module} has no floor in tests/floors.rs"))
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -39,10 +42,9 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn uses(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for part in text.split("crate::").skip(1) {
-        let names = part.strip_prefix('{').map_or_else(
-            || vec![part],
-            |list| list.split('}').next().unwrap_or_default().split(',').collect(),
-        );
+        let names = part
+            .strip_prefix('{')
+            .map_or_else(|| vec![part], |list| list.split('}').next().unwrap_or_default().split(',').collect());
         for name in names {
             let name: String = name.trim().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
             if !name.is_empty() {

@@ -45,7 +45,8 @@ async fn init(host: &Fake, desired: &Desired) -> Result<usize, Failure> {
     let config = desired.cluster.first_control_plane().unwrap();
     let seen = desired.survey(host, config).await?;
     let (ui, monitor) = Ui::start(Format::Text, false);
-    let run = Run { id: "test".into(), artifacts: desired.cluster.spec.artifacts.clone(), stop: Default::default(), ui };
+    let run =
+        Run { id: "test".into(), artifacts: desired.cluster.spec.artifacts.clone(), stop: Default::default(), ui };
     let done = runner::run(&run, host, seen.node.arch, &seen.plan).await;
     drop(run);
     monitor.finish().await;
@@ -123,7 +124,11 @@ async fn killed_anywhere_the_next_run_ends_with_the_same_host() {
                 assert!(killed(&path, shape, operation, at), "{placement:?}: operation {operation} was not reached");
                 let again = Fake::open(&path, None);
                 init(&again, &desired).await.unwrap();
-                assert_eq!(outcome(&again.state()), expected, "{placement:?}: killed at operation {operation}, point {at}");
+                assert_eq!(
+                    outcome(&again.state()),
+                    expected,
+                    "{placement:?}: killed at operation {operation}, point {at}"
+                );
             }
         }
     }

@@ -46,8 +46,13 @@ fn host(id: &str, like: &str, version: &str) -> Facts {
     }
 }
 
-const DISTRIBUTIONS: [(&str, &str, &str); 5] =
-    [("debian", "", "12"), ("debian", "", "13"), ("ubuntu", "debian", "24.04"), ("fedora", "", "42"), ("rocky", "rhel centos fedora", "9.6")];
+const DISTRIBUTIONS: [(&str, &str, &str); 5] = [
+    ("debian", "", "12"),
+    ("debian", "", "13"),
+    ("ubuntu", "debian", "24.04"),
+    ("fedora", "", "42"),
+    ("rocky", "rhel centos fedora", "9.6"),
+];
 
 /// One line a task: name, operation, and what it waits for.
 fn summary(tasks: &[Task]) -> String {
@@ -55,12 +60,16 @@ fn summary(tasks: &[Task]) -> String {
     for task in tasks {
         let op = match &task.op {
             Op::Directory { path, mode } => format!("directory {path} {mode:04o}"),
-            Op::File(file) => format!("file {} {:04o} {} bytes", file.path, file.mode, file.content.expose_secret().len()),
+            Op::File(file) => {
+                format!("file {} {:04o} {} bytes", file.path, file.mode, file.content.expose_secret().len())
+            }
             Op::Install { staged, path, mode, version } => format!("install {staged} {version} -> {path} {mode:04o}"),
             Op::Unpack { staged, into, version, .. } => format!("unpack {staged} {version} -> {into}"),
             Op::Package { names } => format!("package {}", names.join(" ")),
             Op::Module { name } => format!("module {name}"),
-            Op::Sysctl { key, value, at_least } => format!("sysctl {key} {}{value}", if *at_least { ">= " } else { "" }),
+            Op::Sysctl { key, value, at_least } => {
+                format!("sysctl {key} {}{value}", if *at_least { ">= " } else { "" })
+            }
             Op::SwapOff => "swap off".into(),
             Op::Unit { name, running, .. } => format!("unit {name} {}", if *running { "running" } else { "enabled" }),
             other => format!("{other:?}"),
@@ -102,7 +111,8 @@ fn the_plan_of_each_distribution() {
 #[test]
 fn a_task_comes_after_what_it_waits_for_and_units_after_what_they_watch() {
     let assets = Assets::load(None).unwrap();
-    let everything = Inputs { proxy_mode: Some(ProxyMode::Ipvs), swap: Swap::Off, ipv6: true, ..inputs(Install::Release) };
+    let everything =
+        Inputs { proxy_mode: Some(ProxyMode::Ipvs), swap: Swap::Off, ipv6: true, ..inputs(Install::Release) };
     let facts = Facts { tools: BTreeSet::new(), ..host("debian", "", "12") };
     for inputs in [everything, inputs(Install::Packages)] {
         let tasks = playbook::tasks(&assets, &inputs, &facts).unwrap();
@@ -110,7 +120,11 @@ fn a_task_comes_after_what_it_waits_for_and_units_after_what_they_watch() {
         for (index, task) in tasks.iter().enumerate() {
             let before: BTreeSet<&str> = names(&tasks[..index]);
             for other in &task.after {
-                assert!(before.contains(other.as_str()) || !names(&tasks).contains(other.as_str()), "{} < {other}", task.name);
+                assert!(
+                    before.contains(other.as_str()) || !names(&tasks).contains(other.as_str()),
+                    "{} < {other}",
+                    task.name
+                );
             }
             let Op::Unit { watches, .. } = &task.op else { continue };
             for other in &tasks[..index] {
@@ -257,7 +271,10 @@ fn the_line_is_shown_with_a_mark() {
     let (_, message, details) = refused("name: swap\nabout: x\nsteps:\n  - name: a\n    package: []\n");
     assert_eq!(message, "swap.yaml:4:11: `a` names no package");
     assert_eq!(details, ["   4 |   - name: a\n     |           ^"]);
-    assert_eq!(refused("name: other\nabout: x\n").1, "swap.yaml:1:7: the playbook is called `other`, but its file swap.yaml");
+    assert_eq!(
+        refused("name: other\nabout: x\n").1,
+        "swap.yaml:1:7: the playbook is called `other`, but its file swap.yaml"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::artifacts::image_step;
 use super::kubelet::{document, kubeadm_step};
 use super::{Context, Step, kine};
+use crate::cluster::kine::sidecar;
 use crate::cluster::kubeadm::patch_files;
 use crate::config::{Cluster, Placement, Ssh};
 use crate::failure::{Failure, Kind};
@@ -56,6 +57,9 @@ fn api_server(context: &Context<'_>, digest: &str) -> Result<Step, Failure> {
     if let Op::Script(script) = &mut step.op {
         script.args.extend([context.cluster.api_name(), API_DEADLINE.to_string()]);
         script.seconds = API_DEADLINE + 60;
+        if context.cluster.spec.kine.placement == Placement::Sidecar {
+            script.watches.push(sidecar::patch_path());
+        }
     }
     let images = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(image_step);
     let step = step.after(["kubelet"]).after(images);

@@ -97,7 +97,9 @@ impl Query for Fake {
         let lines = String::from_utf8(question.input).unwrap();
         let answer = |number: usize| {
             let digest = "a".repeat(64);
-            format!("{number} {digest}\n{number} \n{number} == 200\n{number} HTTP/1.1 200 OK\n{number} Content-Length: 1\n{number} \n{number} == 200\n")
+            format!(
+                "{number} {digest}\n{number} \n{number} == 200\n{number} HTTP/1.1 200 OK\n{number} Content-Length: 1\n{number} \n{number} == 200\n"
+            )
         };
         let stdout: String = (1..=lines.lines().count()).map(answer).collect();
         Ok(Output { status: 0, stdout: stdout.into_bytes(), stderr: Vec::new() })
@@ -149,7 +151,15 @@ fn change(state: &mut State, op: &Op, record: &Record) {
         Op::Directory { path, mode } => place(path, FileFact { mode: *mode, directory: true, ..FileFact::default() }),
         Op::File(file) => {
             let text = file.content.expose_secret();
-            place(&file.path, FileFact { mode: file.mode, size: text.len() as u64, sha256: Some(file.sha256()), ..FileFact::default() });
+            place(
+                &file.path,
+                FileFact {
+                    mode: file.mode,
+                    size: text.len() as u64,
+                    sha256: Some(file.sha256()),
+                    ..FileFact::default()
+                },
+            );
             facts.texts.insert(file.path.clone(), text.into());
             if let Some(unit) = file.path.strip_prefix("/etc/systemd/system/") {
                 let unit = unit.split(".d/").next().unwrap_or(unit);
