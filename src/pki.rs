@@ -246,10 +246,9 @@ mod tests {
         assert_eq!(problem(DIRECTORY, &facts, NOW).unwrap(), path("client.crt is missing"));
         facts.texts.insert(path("client.crt"), "hello".into());
         assert_eq!(problem(DIRECTORY, &facts, NOW).unwrap(), path("client.crt is not a certificate"));
-        facts.texts.insert(
-            path("client.crt"),
-            "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n".into(),
-        );
+        facts
+            .texts
+            .insert(path("client.crt"), "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n".into());
         assert_eq!(
             problem(DIRECTORY, &facts, NOW).unwrap(),
             format!("{DIRECTORY} holds a file that is not a certificate")
