@@ -240,7 +240,11 @@ const PASS: &[(&str, fn(&mut World))] = &[
     ("our own cluster, running", |w| {
         w.done(&["node/x", "kubelet/x", "control-plane/x"]);
         w.record();
-        w.facts.traces = BTreeSet::from(["/etc/kubernetes/admin.conf".into(), "/var/lib/kubelet".into()]);
+        w.facts.traces = BTreeSet::from([
+            "/etc/kubernetes/admin.conf".into(),
+            "/var/lib/kubelet/config.yaml".into(),
+            "/var/lib/etcdless/kine/main.db".into(),
+        ]);
         let programs = [
             (6443, "kube-apiserver"),
             (10250, "kubelet (pid 7)"),

@@ -8,6 +8,9 @@ use crate::config::Listen;
 /// Packages that bring a kubelet unit of their own.
 pub(super) const PACKAGES: [&str; 2] = ["kubelet", "kubeadm"];
 
+/// Where our own clusters leave traces; anything else is never ours.
+const OWN_PLACES: [&str; 4] = ["/etc/kubernetes/", "/var/lib/kubelet/", "/etc/cni/net.d/", "/var/lib/etcdless/"];
+
 /// What takes a cluster off a host while etcdless cannot.
 const TAKE_APART: &str = "take it apart with `kubeadm reset -f` and remove what is left";
 
@@ -29,7 +32,7 @@ pub(super) fn existing_cluster(subject: &Subject<'_>) -> Vec<Finding> {
             format!("--name {name} goes on with that cluster; if nothing of it is needed, {TAKE_APART}: /etc/etcdless, /var/lib/etcdless"),
         ));
     }
-    let foreign = |path: &&String| !subject.is_ours() || path.starts_with("/var/lib/etcd/") || *path == "/var/lib/etcd";
+    let foreign = |path: &&String| !(subject.is_ours() && OWN_PLACES.iter().any(|place| path.starts_with(place)));
     let traces: Vec<&str> = subject.facts.traces.iter().filter(foreign).map(String::as_str).collect();
     if !traces.is_empty() {
         findings.push(Finding::error(
