@@ -1,0 +1,136 @@
+//! What playbooks may know: fixed and typed.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::schema::{Artifact, Scalar};
+use crate::config::{Install, ProxyMode, Swap};
+use crate::facts::Facts;
+
+/// Everything that is asked for a host, as far as playbooks care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// Versions of what is put in place.
+    pub versions: Versions,
+    /// The full reference of the pause image.
+    pub pause_image: String,
+    /// The cluster's own registry as cluster.yaml has it.
+    pub registry: Option<String>,
+    /// Where the container runtime comes from.
+    pub install: Install,
+    /// kube-proxy's mode.
+    pub proxy_mode: Option<ProxyMode>,
+    /// What becomes of swap.
+    pub swap: Swap,
+    /// Whether Pods or Services have IPv6 addresses.
+    pub ipv6: bool,
+    /// Whether containerd must not lower oom scores.
+    pub restrict_oom_score: bool,
+}
+
+/// Versions as their releases write them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Versions {
+    /// Of kubelet, kubeadm and kubectl.
+    pub kubernetes: String,
+    /// containerd's release.
+    pub containerd: String,
+    /// runc's release.
+    pub runc: String,
+    /// The CNI plugins' release.
+    pub cni_plugins: String,
+}
+
+/// The variables of templates and strings.
+#[derive(Debug, Serialize)]
+pub(super) struct Scope<'a> {
+    versions: &'a Versions,
+    pause_image: &'a str,
+    /// With its scheme.
+    registry: Option<String>,
+    restrict_oom_score: bool,
+    /// The value that each sysctl has once the playbook is done.
+    sysctl: BTreeMap<&'a str, u64>,
+    vars: BTreeMap<&'a str, &'a Scalar>,
+}
+
+impl Inputs {
+    /// The major version of containerd that the host has or will have.
+    pub(super) fn containerd_major(&self, facts: &Facts) -> u64 {
+        match self.install {
+            Install::Release => major(&self.versions.containerd),
+            Install::Packages => facts.packages.get("containerd").map_or_else(|| packaged(facts), |found| major(found)),
+        }
+    }
+
+    /// The version of an artifact.
+    pub(super) fn version(&self, artifact: Artifact) -> &str {
+        match artifact {
+            Artifact::Kubelet | Artifact::Kubeadm | Artifact::Kubectl => &self.versions.kubernetes,
+            Artifact::Containerd => &self.versions.containerd,
+            Artifact::Runc => &self.versions.runc,
+            Artifact::CniPlugins => &self.versions.cni_plugins,
+        }
+    }
+
+    /// The variables of one playbook.
+    pub(super) fn scope<'a>(
+        &'a self,
+        sysctl: BTreeMap<&'a str, u64>,
+        vars: &'a BTreeMap<String, Scalar>,
+        with: &'a BTreeMap<String, Scalar>,
+    ) -> Scope<'a> {
+        Scope {
+            versions: &self.versions,
+            pause_image: &self.pause_image,
+            registry: self.registry.as_deref().map(with_scheme),
+            restrict_oom_score: self.restrict_oom_score,
+            sysctl,
+            vars: vars.iter().chain(with).map(|(name, value)| (name.as_str(), value)).collect(),
+        }
+    }
+}
+
+/// The containerd that a distribution packages, for hosts where it is not installed yet. A wrong guess heals itself: containerd
+/// refuses a configuration that is too new for it, and the next run knows the installed version.
+fn packaged(facts: &Facts) -> u64 {
+    let release = major(&facts.os.version);
+    let has_2 = match facts.os.id.as_str() {
+        "debian" => release >= 14 || facts.os.version.is_empty(),
+        "ubuntu" => release >= 26,
+        id => id == "fedora" && release >= 42,
+    };
+    if has_2 { 2 } else { 1 }
+}
+
+/// The leading number of a version; a `v` in front does not matter, nor does a package's epoch.
+fn major(version: &str) -> u64 {
+    let version = version.split_once(':').map_or(version, |(_epoch, rest)| rest);
+    let digits = version.trim_start_matches('v');
+    digits.split(|c: char| !c.is_ascii_digit()).next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// A registry without a scheme speaks plain HTTP.
+fn with_scheme(registry: &str) -> String {
+    let registry = registry.trim_end_matches('/');
+    if registry.contains("://") { registry.to_owned() } else { format!("http://{registry}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn major_versions() {
+        for (text, expected) in [("v2.2.0", 2), ("1.6.20~ds1-1+deb12u1", 1), ("0:2.0.5-1.fc42", 2), ("24.04", 24), ("", 0)] {
+            assert_eq!(major(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn registries_without_a_scheme_are_http() {
+        assert_eq!(with_scheme("10.0.0.5:5000"), "http://10.0.0.5:5000");
+        assert_eq!(with_scheme("https://r.example/"), "https://r.example");
+    }
+}
