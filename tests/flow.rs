@@ -12,6 +12,7 @@ use etcdless::config::{Cluster, Host, Listen, Placement};
 use etcdless::facts::Facts;
 use etcdless::failure::Failure;
 use etcdless::phase::plan::Selection;
+use etcdless::phase::preflight::Ignore;
 use etcdless::phase::runner::{self, Run};
 use etcdless::phase::survey::Desired;
 use etcdless::ui::{Format, Ui};
@@ -26,7 +27,7 @@ fn desired(placement: Placement, listen: Listen) -> Desired {
     cluster.spec.kine.placement = placement;
     cluster.spec.kine.listen = listen;
     let assets = Assets::load(None).unwrap();
-    Desired { cluster, assets, manifest: None, selection: Selection::default(), ignore: Vec::new() }
+    Desired { cluster, assets, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
 }
 
 fn fresh() -> Facts {

@@ -14,7 +14,8 @@ use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
 use crate::phase::runner::{self, Run};
 use crate::phase::survey::{Desired, Surveyed};
-use crate::phase::{preflight, verify};
+use crate::phase::preflight::Ignore;
+use crate::phase::verify;
 use crate::remote::Host;
 use crate::ui::{self, Event, Format, Ui};
 
@@ -24,7 +25,7 @@ const VERIFY_DEADLINE: Duration = Duration::from_secs(180);
 pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let selection = Selection { only: args.only.clone(), skip: args.skip.clone(), from: args.from.clone() };
     selection.check()?;
-    preflight::check_names(&args.ignore_preflight)?;
+    let ignore = Ignore::parse(&args.ignore_preflight)?;
     let cluster = session::describe(&args.target, Some(&args.description))?;
     if args.print_config {
         ui::result(&to_yaml(&cluster)?);
@@ -32,7 +33,7 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     }
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster, &session::folder(&args.target))?;
-    let desired = Desired { cluster, assets, manifest, selection, ignore: args.ignore_preflight.clone() };
+    let desired = Desired { cluster, assets, manifest, selection, ignore };
     session::under_ui(&args.show, |ui, interrupt| async move {
         let work = Work { args: &args, desired, ui };
         work.run(&interrupt).await

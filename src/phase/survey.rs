@@ -1,7 +1,10 @@
 //! From a description and a connected host to a plan: look, check, ask the sources, compare. Changes nothing anywhere.
 
-use super::plan::{self, Plan, Planned, Selection};
-use super::{Context, preflight, runner};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::plan::{self, Plan, Selection};
+use super::preflight::{self, Ignore};
+use super::{Context, runner};
 use crate::artifact::catalogue::catalogue;
 use crate::artifact::{Item, Sources, source};
 use crate::assets::Assets;
@@ -9,7 +12,7 @@ use crate::cluster::node::Node;
 use crate::config::{Cluster, Host as HostConfig};
 use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
-use crate::op::{Decision, Op};
+use crate::op::Op;
 use crate::playbook;
 use crate::remote::Query;
 
@@ -25,7 +28,7 @@ pub struct Desired {
     /// The chosen phases.
     pub selection: Selection,
     /// Preflight checks that only warn.
-    pub ignore: Vec<String>,
+    pub ignore: Ignore,
 }
 
 /// What was seen of a host, and what is to become of it.
@@ -50,7 +53,7 @@ impl Desired {
         probes.extend(self.probes(&self.node(config, &expected)?, &expected)?);
         let mut facts = look(host, &probes).await?;
         let warnings = match self.selection.has("preflight") {
-            true => preflight::check(&self.cluster, &[(config, &facts)], &self.ignore)?,
+            true => preflight::check(&self.cluster, &[(config, &facts)], &need(&facts), &self.ignore)?,
             false => Vec::new(),
         };
         let node = self.node(config, &facts)?;
@@ -72,22 +75,18 @@ impl Desired {
         node: &Node,
         facts: &Facts,
     ) -> Result<Sources, Failure> {
-        let missing = self.missing(node, facts)?;
-        let artifacts = &self.cluster.spec.artifacts;
-        let sources = source::resolve(artifacts, artifacts.delivery, &missing, host, &config.label()).await?;
-        preflight::space(&config.label(), facts, &sources, &self.ignore)?;
-        Ok(sources)
-    }
-
-    /// The files of the catalogue that the host does not have yet.
-    fn missing(&self, node: &Node, facts: &Facts) -> Result<Vec<Item>, Failure> {
         let plan = self.plan(node, facts, &Sources::default())?;
-        let wanted = |planned: &Planned| match (&planned.step.op, &planned.decision) {
-            (Op::Fetch(fetch), Decision::Change(_)) => Some(fetch.name.clone()),
-            _ => None,
-        };
-        let names: Vec<String> = plan.steps.iter().filter_map(wanted).collect();
-        Ok(catalogue(&self.cluster, node.arch).files.into_iter().filter(|item| names.contains(&item.name)).collect())
+        let names: BTreeSet<&str> = plan.changes().filter_map(|(step, _)| transfer(&step.op)).collect();
+        if names.is_empty() {
+            return Ok(Sources::default());
+        }
+        let missing: Vec<Item> = catalogue(&self.cluster, node.arch)
+            .files
+            .into_iter()
+            .filter(|item| names.contains(item.name.as_str()))
+            .collect();
+        let artifacts = &self.cluster.spec.artifacts;
+        source::resolve(artifacts, artifacts.delivery, &missing, host, &config.label()).await
     }
 
     fn node(&self, config: &HostConfig, facts: &Facts) -> Result<Node, Failure> {
@@ -110,6 +109,24 @@ impl Desired {
     pub fn context<'a>(&'a self, node: &'a Node, facts: &'a Facts, sources: &'a Sources) -> Context<'a> {
         let (cluster, assets, manifest) = (&self.cluster, &self.assets, self.manifest.as_deref());
         Context { cluster, node, facts, assets, sources, manifest }
+    }
+}
+
+/// What a transfer brings: a file by its name in the catalogue, or an image.
+fn transfer(op: &Op) -> Option<&str> {
+    match op {
+        Op::Fetch(fetch) => Some(&fetch.name),
+        Op::Image(image) => Some(&image.reference),
+        _ => None,
+    }
+}
+
+/// Bytes that a fresh host needs, by path, rounded up from what a control plane of Kubernetes 1.34 takes: staged files and images with
+/// their unpacked layers, then the programs. A host that was begun on needs less; how much less is not worth asking.
+fn need(facts: &Facts) -> BTreeMap<String, u64> {
+    match facts.journal.steps.is_empty() {
+        true => [("/var/lib".to_owned(), 2 << 30), ("/usr".to_owned(), 512 << 20)].into(),
+        false => BTreeMap::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The datastore's endpoint may hold a password. It is in one root-only file a shard and nowhere else: not in an argument, a Pod, a unit
 //! or a patch.
 
+pub mod probe;
 pub mod sidecar;
 pub mod static_pod;
 pub mod systemd;

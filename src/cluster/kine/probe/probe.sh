@@ -1,0 +1,104 @@
+# Proves that kine works, through the endpoint that the API server uses: a key is absent, created, read back, deleted, absent again.
+#
+# $1 seconds to wait for kine's first answer   $2 how often to do it
+# $3 what the value holds                      $4 $5 $6 gRPC frames for range, create, delete, each byte as \0ooo
+# $7 unix: $8 the socket                       $7 tcp: $8 the address, $9 CA, ${10} certificate, ${11} key
+#
+# Prints `write` and `read` with curl's pretransfer and total times in seconds, and `answer` with the bytes that were read, in hex.
+# Ends with 3 where kine did not answer in time, 4 where it refused, 5 where it did not keep what it was given.
+set -u
+export LC_ALL=C
+wait=$1 rounds=$2 value=$3
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' HUP INT TERM
+printf '%b' "$4" >"$dir/range"
+printf '%b' "$5" >"$dir/create"
+printf '%b' "$6" >"$dir/delete"
+shift 6
+
+case $1 in
+unix)
+    socket=$2 at=$2 url=http://localhost
+    set -- --http2-prior-knowledge --unix-socket "$socket"
+    ;;
+tcp)
+    socket='' at=$2 url=$2
+    set -- --http2 --cacert "$3" --cert "$4" --key "$5"
+    ;;
+esac
+
+# call METHOD FRAME CURL-OPTIONS: the answer is in $dir/body, the times in $times. Where it fails, $why says so.
+call() {
+    method=$1 request=$2
+    shift 2
+    if [ -n "$socket" ] && ! [ -S "$socket" ]; then
+        curl_status=7 grpc_status='' why='there is no socket'
+        return 1
+    fi
+    rm -f "$dir/head" "$dir/body"
+    times=$(curl -sS --noproxy '*' --max-time 10 -H 'content-type: application/grpc' -H 'te: trailers' \
+        --data-binary "@$dir/$request" -D "$dir/head" -o "$dir/body" -w '%{time_pretransfer} %{time_total}' \
+        "$@" "$url/etcdserverpb.KV/$method" 2>"$dir/error")
+    curl_status=$?
+    if [ "$curl_status" -ne 0 ]; then
+        grpc_status='' why=$(sed -n '1s/^curl: *//p' "$dir/error")
+        return 1
+    fi
+    grpc_status=$(sed -n 's/^grpc-status: *\([0-9]*\).*/\1/p' "$dir/head")
+    if [ "$grpc_status" != 0 ]; then
+        why="$method: grpc-status ${grpc_status:-missing}: $(sed -n 's/^grpc-message: *//p' "$dir/head" | tr -d '\r')"
+        return 1
+    fi
+}
+
+# Whether waiting cannot help: curl's exit statuses for certificates, gRPC's UNIMPLEMENTED.
+permanent() {
+    case $curl_status in 2 | 51 | 58 | 60 | 77 | 90 | 91) return 0 ;; esac
+    [ "$grpc_status" = 12 ]
+}
+
+refused() {
+    echo "kine at $at: $why" >&2
+    exit 4
+}
+
+wrong() {
+    echo "kine at $at: $1" >&2
+    exit 5
+}
+
+until_second=$(($(date +%s) + wait))
+said=''
+until call Range range "$@"; do
+    permanent && refused
+    if [ "$(date +%s)" -ge "$until_second" ]; then
+        echo "kine at $at does not answer after $wait s: $why" >&2
+        exit 3
+    fi
+    if [ "$why" != "$said" ]; then
+        echo "waiting for kine at $at: $why"
+        said=$why
+    fi
+    sleep 0.1
+done
+
+holds() {
+    grep -qF -- "$value" "$dir/body"
+}
+
+# What a run that was cut off left behind.
+call Txn delete "$@" || refused
+while [ "$rounds" -gt 0 ]; do
+    rounds=$((rounds - 1))
+    call Txn create "$@" || refused
+    echo "write $times"
+    call Range range "$@" || refused
+    echo "read $times"
+    holds || wrong 'the value that was written is not the one that is read'
+    echo "answer $(od -An -v -tx1 "$dir/body" | tr -d ' \n')"
+    call Txn delete "$@" || refused
+    call Range range "$@" || refused
+    ! holds || wrong 'a deleted key is still there'
+done
+echo "kine at $at keeps what is written"
