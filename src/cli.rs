@@ -86,7 +86,7 @@ pub struct Target {
 }
 
 /// How a run is shown.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 pub struct Show {
     /// How to show what happens: for people, or one JSON event a line on stdout.
     #[arg(long, value_enum, default_value_t)]

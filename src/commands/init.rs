@@ -34,8 +34,9 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster, &session::folder(&args.target))?;
     let desired = Desired { cluster, assets, manifest, selection, ignore };
-    session::under_ui(&args.show, |ui, interrupt| async move {
-        let work = Work { args: &args, desired, ui };
+    let args = &args;
+    session::under_ui(args.show, |ui, interrupt| async move {
+        let work = Work { args, desired, ui };
         work.run(&interrupt).await
     })
     .await

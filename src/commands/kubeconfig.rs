@@ -15,7 +15,8 @@ use crate::ui;
 
 pub(super) async fn run(args: Kubeconfig) -> Result<(), Ended> {
     let described = session::describe(&args.target, None)?;
-    session::under_ui(&args.show, |ui, _| async move {
+    let args = &args;
+    session::under_ui(args.show, |ui, _| async move {
         let found = session::find(&ui, &args.target, described).await?;
         let node = Node::new(&found.cluster, &found.config, &found.facts)
             .ok_or_else(|| Failure::new(Kind::Unhealthy, format!("{} has no usable address", found.config.label())))?;

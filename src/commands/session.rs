@@ -108,7 +108,7 @@ pub(super) fn unreachable(error: &RemoteError, host: &HostConfig) -> Failure {
 }
 
 /// Runs a command's body under a terminal of its own. The first Ctrl-C during `apply` lets running steps finish.
-pub(super) async fn under_ui<F, W>(show: &Show, body: F) -> Result<(), Ended>
+pub(super) async fn under_ui<F, W>(show: Show, body: F) -> Result<(), Ended>
 where
     F: FnOnce(Ui, Arc<Interrupt>) -> W,
     W: Future<Output = Result<(), Failure>>,

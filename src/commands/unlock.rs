@@ -8,7 +8,8 @@ use crate::ui;
 
 pub(super) async fn run(args: Unlock) -> Result<(), Ended> {
     let cluster = session::describe(&args.target, None)?;
-    session::under_ui(&args.show, |ui, _| async move {
+    let args = &args;
+    session::under_ui(args.show, |ui, _| async move {
         for config in &cluster.spec.hosts {
             let host = session::connect(&ui, &args.target, config).await?;
             let label = config.label();

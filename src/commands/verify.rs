@@ -14,7 +14,8 @@ use crate::ui::{self, Event, Format};
 pub(super) async fn run(args: Verify) -> Result<(), Ended> {
     let described = session::describe(&args.target, None)?;
     let assets = Assets::load(None)?;
-    session::under_ui(&args.show, |ui, _| async move {
+    let args = &args;
+    session::under_ui(args.show, |ui, _| async move {
         let found = session::find(&ui, &args.target, described).await?;
         let node = Node::new(&found.cluster, &found.config, &found.facts)
             .ok_or_else(|| Failure::new(Kind::Unhealthy, format!("{} has no usable address", found.config.label())))?;
