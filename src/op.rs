@@ -202,7 +202,8 @@ impl Op {
             Self::Image(image) => insert(&mut probes.images, [&image.reference]),
             Self::Certificates { directory } => insert(&mut probes.texts, certificates(directory).iter()),
             Self::Script(script) => insert(&mut probes.files, script.creates.iter().chain(&script.watches)),
-            Self::Module { .. } | Self::SwapOff => {}
+            Self::Module { name } => insert(&mut probes.features, [name]),
+            Self::SwapOff => {}
         }
         probes
     }
