@@ -23,6 +23,8 @@ pub struct Probes {
     pub packages: BTreeSet<String>,
     /// Image references in containerd's `k8s.io` namespace.
     pub images: BTreeSet<String>,
+    /// Kernel features, by the name of the module that may bring them.
+    pub features: BTreeSet<String>,
 }
 
 impl Probes {
@@ -34,6 +36,7 @@ impl Probes {
         self.units.extend(other.units);
         self.packages.extend(other.packages);
         self.images.extend(other.images);
+        self.features.extend(other.features);
     }
 
     /// Whether `other` asks all of this, too.
@@ -46,6 +49,7 @@ impl Probes {
 
 /// A host as it was when it was looked at.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// `hostname`, as it is.
     pub hostname: String,
@@ -69,7 +73,7 @@ pub struct Facts {
     pub conntrack_writable: bool,
     /// Whether the kernel can load modules at all.
     pub loadable_modules: bool,
-    /// Which of the kernel features that playbooks name are there now (built in or loaded).
+    /// Which of [`Probes::features`], and of what Kubernetes always needs, are there now (built in or loaded).
     pub features: BTreeSet<String>,
     /// Modules that are not loaded but that `modprobe -n` finds.
     pub available_modules: BTreeSet<String>,
@@ -111,6 +115,7 @@ pub struct Facts {
 
 /// /etc/os-release.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Os {
     /// `ID`, for example `debian`.
     pub id: String,
@@ -134,6 +139,7 @@ pub enum Cgroup {
 
 /// One path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FileFact {
     /// Permission bits.
     pub mode: u32,
@@ -141,7 +147,7 @@ pub struct FileFact {
     pub directory: bool,
     /// Bytes.
     pub size: u64,
-    /// Modification time in seconds since 1970.
+    /// Modification time in microseconds since 1970: a file and a start within one second must still have an order.
     pub modified: i64,
     /// Lower-case hex, for files up to 1 MiB.
     pub sha256: Option<String>,
@@ -149,16 +155,18 @@ pub struct FileFact {
 
 /// One systemd unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UnitFact {
     /// Whether a unit file was found (`LoadState=loaded`).
     pub loaded: bool,
     /// `ActiveState=active`.
     pub active: bool,
-    /// `UnitFileState=enabled`.
+    /// Whether it is enabled, or of a kind that needs no enabling (static, generated, an alias).
     pub enabled: bool,
     /// Whether files changed since systemd read them (`NeedDaemonReload=yes`).
     pub stale: bool,
-    /// When it became active, in seconds since 1970; 0 where it is not active.
+    /// When its main process was started, or where it has none when it began to start, in microseconds since 1970; 0 where it is
+    /// not active. A file that changed while the unit was starting is newer.
     pub since: i64,
 }
 

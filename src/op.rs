@@ -205,7 +205,8 @@ impl Op {
                 insert(&mut probes.files, crate::pki::keys(directory).iter());
             }
             Self::Script(script) => insert(&mut probes.files, script.creates.iter().chain(&script.watches)),
-            Self::Module { .. } | Self::SwapOff => {}
+            Self::Module { name } => insert(&mut probes.features, [name]),
+            Self::SwapOff => {}
         }
         probes
     }

@@ -93,6 +93,14 @@ pub enum RemoteError {
         /// What it is.
         actual: String,
     },
+    /// What this machine was to send could not be read to its end; nothing of it stays on the host.
+    #[error("what was on its way to {host} could not be read: {reason}")]
+    Source {
+        /// As the user named it.
+        host: String,
+        /// What the source said.
+        reason: String,
+    },
     /// The host answered something that cannot be read.
     #[error("{host} answered something unexpected: {reason}")]
     Garbled {

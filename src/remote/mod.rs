@@ -1,12 +1,14 @@
 //! The one door to a host. `Query` reads, `Mutate` changes; planning holds only the first, and the runner alone the second.
 
 pub mod error;
+mod exec;
 pub mod host;
-pub mod known_hosts;
-pub mod local;
+mod known_hosts;
+mod local;
+pub mod lock;
 pub mod look;
 pub mod script;
-pub mod ssh;
+mod ssh;
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,7 +21,9 @@ use crate::journal::Record;
 use crate::op::Op;
 
 pub use error::RemoteError;
-pub use host::Host;
+pub use host::{Connect, Host};
+pub use lock::Lock;
+pub use script::Layout;
 
 /// Bytes on their way to a host, for an operation whose source is this machine.
 pub type Payload = Box<dyn AsyncRead + Send + Unpin>;

@@ -1,0 +1,150 @@
+//! One command over any transport: what goes in, what comes out, how it ended.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+
+use super::{Output, Payload, Signal, Signals};
+
+/// The environment and time limit that every script runs in.
+const WRAP: &str = include_str!("scripts/wrap.sh");
+
+/// How many of the last lines an error keeps.
+const KEPT_LINES: usize = 20;
+
+/// Lines that scripts speak to us with, not to people.
+const BYTES: &str = "::bytes ";
+const DIGEST: &str = "::digest ";
+
+/// A command that was started. Dropping it closes its standard input; the process itself goes on until it ends or its time is over.
+pub(super) struct Started {
+    pub(super) stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    pub(super) stdout: Box<dyn AsyncRead + Send + Unpin>,
+    pub(super) stderr: Box<dyn AsyncRead + Send + Unpin>,
+    /// Its exit status, or why there is none.
+    pub(super) end: Pin<Box<dyn Future<Output = Result<i32, String>> + Send>>,
+}
+
+/// What a command reads.
+pub(super) enum Input {
+    /// All of it at once.
+    Bytes(Vec<u8>),
+    /// As it comes, with the size in bytes where that is known, else 0.
+    Stream(Payload, u64),
+}
+
+/// How a change ended.
+pub(super) struct Ended {
+    /// Exit status, or why the connection has none.
+    pub(super) status: Result<i32, String>,
+    /// The last lines, oldest first.
+    pub(super) lines: Vec<String>,
+    /// The SHA-256 of a file that was not the expected one.
+    pub(super) digest: Option<String>,
+    /// Why the payload could not be read on this side.
+    pub(super) source: Option<String>,
+}
+
+/// The arguments of `sh` that run a script for at most `seconds`.
+pub(super) fn limited<'a>(seconds: &'a str, script: &'a str, args: &'a [String]) -> Vec<&'a str> {
+    let mut argv = vec!["sh", "-c", WRAP, "sh", seconds, script, "sh"];
+    argv.extend(args.iter().map(String::as_str));
+    argv
+}
+
+/// Runs to the end and keeps all that it prints. The error says why there is no status.
+pub(super) async fn collect(started: Started, input: Input) -> Result<Output, String> {
+    let Started { stdin, stdout, stderr, end } = started;
+    let (_, stdout, stderr, status) = tokio::join!(send(stdin, input, None), all(stdout), all(stderr), end);
+    Ok(Output { status: status?, stdout, stderr })
+}
+
+/// Runs to the end and passes lines and progress on as they come.
+pub(super) async fn follow(started: Started, input: Input, signals: &Signals) -> Ended {
+    let Started { stdin, stdout, stderr, end } = started;
+    let total = if let Input::Stream(_, total) = &input { *total } else { 0 };
+    let listener = Listener { signals, total, heard: Mutex::default() };
+    let (sent, (), (), status) =
+        tokio::join!(send(stdin, input, Some(signals)), listener.hear(stdout), listener.hear(stderr), end);
+    let heard = listener.heard.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ended { status, lines: heard.lines.into(), digest: heard.digest, source: sent.err() }
+}
+
+/// Sends the input and closes. A command that ends without reading all of it is no error here: its status tells. What is an error is
+/// a payload that cannot be read.
+async fn send(
+    mut stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    input: Input,
+    signals: Option<&Signals>,
+) -> Result<(), String> {
+    match input {
+        Input::Bytes(bytes) => {
+            let _closed = stdin.write_all(&bytes).await;
+        }
+        Input::Stream(mut payload, total) => {
+            let mut buffer = vec![0; 128 * 1024];
+            let mut done = 0;
+            loop {
+                let count = payload.read(&mut buffer).await.map_err(|error| error.to_string())?;
+                if count == 0 || stdin.write_all(&buffer[..count]).await.is_err() {
+                    break;
+                }
+                done += count as u64;
+                if let Some(signals) = signals {
+                    let _gone = signals.send(Signal::Bytes { done, total });
+                }
+            }
+        }
+    }
+    let _closed = stdin.shutdown().await;
+    Ok(())
+}
+
+async fn all(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What was read before an error stays; the status tells about the connection.
+    let _cut = stream.read_to_end(&mut bytes).await;
+    bytes
+}
+
+#[derive(Default)]
+struct Heard {
+    lines: VecDeque<String>,
+    digest: Option<String>,
+}
+
+struct Listener<'a> {
+    signals: &'a Signals,
+    total: u64,
+    heard: Mutex<Heard>,
+}
+
+impl Listener<'_> {
+    async fn hear(&self, stream: impl AsyncRead + Unpin) {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        while matches!(stream.read_until(b'\n', &mut line).await, Ok(count) if count > 0) {
+            self.line(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
+        }
+    }
+
+    /// Listeners that are gone do not stop the work.
+    fn line(&self, line: &str) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = line.strip_prefix(BYTES).and_then(|done| done.parse().ok()) {
+            let _gone = self.signals.send(Signal::Bytes { done, total: self.total });
+        } else if let Some(digest) = line.strip_prefix(DIGEST) {
+            heard.digest = Some(digest.to_owned());
+        } else {
+            if heard.lines.len() == KEPT_LINES {
+                heard.lines.pop_front();
+            }
+            heard.lines.push_back(line.to_owned());
+            let _gone = self.signals.send(Signal::Line(line.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,2 @@
+# $1: the module.
+modprobe -- "$1"
