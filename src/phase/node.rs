@@ -39,7 +39,9 @@ fn inputs(context: &Context<'_>, support: &Support) -> Inputs {
         install: spec.runtime.install,
         proxy_mode: spec.kubernetes.proxy_mode,
         swap: spec.kubernetes.swap,
-        ipv6: [spec.kubernetes.pod_subnet, spec.kubernetes.service_subnet].iter().any(|net| matches!(net, IpNet::V6(_))),
+        ipv6: [spec.kubernetes.pod_subnet, spec.kubernetes.service_subnet]
+            .iter()
+            .any(|net| matches!(net, IpNet::V6(_))),
         restrict_oom_score: context.node.restrict_oom_score,
     }
 }

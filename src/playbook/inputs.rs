@@ -92,16 +92,15 @@ impl Inputs {
     }
 }
 
-/// The containerd that a distribution packages, for hosts where it is not installed yet. A wrong guess heals itself: containerd
-/// refuses a configuration that is too new for it, and the next run knows the installed version.
+/// The containerd that a distribution packages, for hosts where it is not installed yet. 1 is the safe guess: containerd 2 reads the
+/// configuration of 1 as well.
 fn packaged(facts: &Facts) -> u64 {
     let release = major(&facts.os.version);
-    let has_2 = match facts.os.id.as_str() {
-        "debian" => release >= 14 || facts.os.version.is_empty(),
-        "ubuntu" => release >= 26,
-        id => id == "fedora" && release >= 42,
-    };
-    if has_2 { 2 } else { 1 }
+    match facts.os.id.as_str() {
+        "ubuntu" if release >= 26 => 2,
+        "fedora" if release >= 42 => 2,
+        _ => 1,
+    }
 }
 
 /// The leading number of a version; a `v` in front does not matter, nor does a package's epoch.
@@ -123,7 +122,9 @@ mod tests {
 
     #[test]
     fn major_versions() {
-        for (text, expected) in [("v2.2.0", 2), ("1.6.20~ds1-1+deb12u1", 1), ("0:2.0.5-1.fc42", 2), ("24.04", 24), ("", 0)] {
+        for (text, expected) in
+            [("v2.2.0", 2), ("1.6.20~ds1-1+deb12u1", 1), ("0:2.0.5-1.fc42", 2), ("24.04", 24), ("", 0)]
+        {
             assert_eq!(major(text), expected, "{text}");
         }
     }

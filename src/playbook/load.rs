@@ -1,37 +1,50 @@
-//! Reads playbook files. Every mistake is reported with file, line and column.
+//! Reads playbook files. Every mistake is reported with file, line and column, as far as one place can be blamed for it.
 
 use std::collections::BTreeSet;
 
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Location;
 
-use super::schema::{Change, Playbook, Step};
+use super::schema::{self, Change, Playbook, Step};
 use crate::assets::Assets;
-use crate::config::DnsLabel;
 use crate::failure::{Failure, Kind};
 
 /// All playbooks, sorted by name.
 pub(super) fn all(assets: &Assets) -> Result<Vec<Playbook>, Failure> {
+    let mut sources = Vec::new();
     let mut playbooks = Vec::new();
-    let mut taken = BTreeSet::new();
     for asset in assets.list() {
         let Some(name) = asset.path.strip_prefix("playbooks/").and_then(|file| file.strip_suffix(".yaml")) else {
             continue;
         };
-        let source = Source { place: assets.describe(&asset.path), text: assets.text(&asset.path)? };
-        let playbook = source.playbook(name)?;
-        source.claim(&playbook, &mut taken)?;
-        playbooks.push(playbook);
+        let source = Source { assets, place: assets.describe(&asset.path), text: assets.text(&asset.path)? };
+        playbooks.push(source.playbook(name)?);
+        sources.push(source);
+    }
+    let mut taken = BTreeSet::new();
+    for (source, playbook) in sources.iter().zip(&playbooks) {
+        source.check_names(playbook, &mut taken)?;
+        source.check_order(playbook, &playbooks)?;
     }
     Ok(playbooks)
 }
 
+/// All steps of a playbook, those of every variant first.
+pub(super) fn every_step(playbook: &Playbook) -> impl Iterator<Item = &Step> {
+    lists(playbook).flatten()
+}
+
+fn lists(playbook: &Playbook) -> impl Iterator<Item = &[Step]> {
+    playbook.variants.iter().map(|variant| &*variant.steps).chain([&*playbook.steps])
+}
+
 /// A file as messages call it, and its text.
-struct Source {
+struct Source<'a> {
+    assets: &'a Assets,
     place: String,
     text: String,
 }
 
-impl Source {
+impl Source<'_> {
     fn playbook(&self, name: &str) -> Result<Playbook, Failure> {
         let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
         let playbook: Playbook = serde_saphyr::from_str_with_options(&self.text, options).map_err(|error| {
@@ -42,7 +55,8 @@ impl Source {
             self.failure(at, message.strip_prefix("error: ").unwrap_or(message))
         })?;
         if playbook.name.value.as_str() != name {
-            let message = format!("the playbook is called `{}`, but its file {name}.yaml", playbook.name.value.as_str());
+            let message =
+                format!("the playbook is called `{}`, but its file {name}.yaml", playbook.name.value.as_str());
             return Err(self.failure(playbook.name.referenced, &message));
         }
         self.check(&playbook)?;
@@ -50,33 +64,11 @@ impl Source {
     }
 
     fn check(&self, playbook: &Playbook) -> Result<(), Failure> {
-        // Steps of the common list may come after those of any variant; which variant it will be is not known yet.
-        let mut above: BTreeSet<&str> = BTreeSet::new();
-        for variant in &playbook.variants {
-            if variant.when.is_empty() {
-                let message = format!("the variant `{}` has no test, so it would always fit", variant.name.value.as_str());
-                return Err(self.failure(variant.name.referenced, &message));
-            }
-            let mut own = BTreeSet::new();
-            self.check_steps(&variant.steps, &mut own)?;
-            above.extend(own);
+        if let Some(variant) = playbook.variants.iter().find(|variant| variant.when.is_empty()) {
+            let message = format!("the variant `{}` has no test, so it would always fit", variant.name.value.as_str());
+            return Err(self.failure(variant.name.referenced, &message));
         }
-        self.check_steps(&playbook.steps, &mut above)
-    }
-
-    fn check_steps<'a>(&self, steps: &'a [Step], above: &mut BTreeSet<&'a str>) -> Result<(), Failure> {
-        for step in steps {
-            let name = step.name.value.as_str();
-            if let Some(other) = step.after.iter().find(|other| !above.contains(other.value.as_str())) {
-                let message = format!("`{name}` is after `{}`, which is no step further up", other.value);
-                return Err(self.failure(other.referenced, &message));
-            }
-            if !above.insert(name) {
-                return Err(self.failure(step.name.referenced, &format!("there are two steps `{name}`")));
-            }
-            self.check_change(step)?;
-        }
-        Ok(())
+        every_step(playbook).try_for_each(|step| self.check_change(step))
     }
 
     fn check_change(&self, step: &Step) -> Result<(), Failure> {
@@ -92,6 +84,13 @@ impl Source {
                 "needs either `template` or `content`"
             }
             Change::File(file) if file.template.is_none() && !file.with.is_empty() => "has `with` but no `template`",
+            Change::File(schema::File { template: Some(template), .. }) => {
+                let missing = self.assets.bytes(&format!("templates/{template}")).err();
+                return missing.map_or(Ok(()), |missing| {
+                    let failure = self.failure(step.name.referenced, &format!("`{name}`: {missing}"));
+                    Err(missing.hints.into_iter().fold(failure, Failure::hint))
+                });
+            }
             Change::Script(script) if script.creates.is_empty() => {
                 "is a script without `creates`: nothing would tell whether it is done"
             }
@@ -108,14 +107,37 @@ impl Source {
     }
 
     /// Step names are unique over all playbooks, since they are the journal's keys. Variants exclude each other and may share names.
-    fn claim(&self, playbook: &Playbook, taken: &mut BTreeSet<String>) -> Result<(), Failure> {
-        let variants = playbook.variants.iter().flat_map(|variant| &variant.steps);
-        let names: Vec<&Spanned<DnsLabel>> = variants.chain(&playbook.steps).map(|step| &step.name).collect();
-        if let Some(name) = names.iter().find(|name| taken.contains(name.value.as_str())) {
-            let message = format!("another playbook has a step `{}` already", name.value.as_str());
-            return Err(self.failure(name.referenced, &message));
+    fn check_names<'a>(&self, playbook: &'a Playbook, taken: &mut BTreeSet<&'a str>) -> Result<(), Failure> {
+        let mut own = BTreeSet::new();
+        for list in lists(playbook) {
+            let mut of_list = BTreeSet::new();
+            for step in list {
+                let name = step.name.value.as_str();
+                let twice = !of_list.insert(name) || (std::ptr::eq(list, &*playbook.steps) && own.contains(name));
+                if taken.contains(name) || twice {
+                    return Err(self.failure(step.name.referenced, &format!("there is a step `{name}` already")));
+                }
+            }
+            own.extend(of_list);
         }
-        taken.extend(names.into_iter().map(|name| name.value.as_str().to_owned()));
+        taken.extend(own);
+        Ok(())
+    }
+
+    /// A step may be after one further up, in any variant that it can meet, or after all of another playbook.
+    fn check_order(&self, playbook: &Playbook, all: &[Playbook]) -> Result<(), Failure> {
+        let mut above: BTreeSet<&str> = BTreeSet::new();
+        for step in every_step(playbook) {
+            let known = |other: &str| match other.strip_suffix("/*") {
+                Some(name) => all.iter().any(|playbook| playbook.name.value.as_str() == name),
+                None => above.contains(other),
+            };
+            if let Some(other) = step.after.iter().find(|other| !known(&other.value)) {
+                let message = format!("`{}` is neither a step further up nor `PLAYBOOK/*`", other.value);
+                return Err(self.failure(other.referenced, &message));
+            }
+            above.insert(step.name.value.as_str());
+        }
         Ok(())
     }
 

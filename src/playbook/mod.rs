@@ -30,13 +30,14 @@ pub struct Task {
     pub title: String,
     /// What is to be so.
     pub op: Op,
-    /// Names of tasks that come before; a name that the host has no task for counts as done.
+    /// Names of tasks that come before.
     pub after: Vec<String>,
 }
 
 /// Everything that playbooks want on this host. A task never comes before one that it is after.
 pub fn tasks(assets: &Assets, inputs: &Inputs, facts: &Facts) -> Result<Vec<Task>, Failure> {
-    let mut tasks = Vec::new();
+    let mut tasks: Vec<Task> = Vec::new();
+    let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for playbook in load::all(assets)? {
         if !playbook.when.holds(inputs, facts) {
             continue;
@@ -49,18 +50,44 @@ pub fn tasks(assets: &Assets, inputs: &Inputs, facts: &Facts) -> Result<Vec<Task
             .filter(|step| step.when.holds(inputs, facts))
             .collect();
         let host = Host { assets, inputs, sysctl: sysctls(&steps, facts), playbook: &playbook };
-        for step in steps {
-            tasks.push(host.task(step)?);
-        }
+        let own: Vec<Task> = steps.into_iter().map(|step| host.task(step)).collect::<Result<_, _>>()?;
+        members
+            .insert(format!("{}/*", playbook.name.value.as_str()), own.iter().map(|task| task.name.clone()).collect());
+        tasks.extend(own);
     }
-    Ok(tasks)
+    for task in &mut tasks {
+        task.after = expand(&task.after, &members);
+    }
+    ordered(tasks)
+}
+
+/// Only names of tasks that there are; `PLAYBOOK/*` is all of its tasks.
+fn expand(after: &[String], members: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let planned = |name: &String| members.values().any(|names| names.contains(name));
+    let one = |name: &String| members.get(name).cloned().unwrap_or_else(|| vec![name.clone()]);
+    after.iter().flat_map(one).filter(planned).collect()
+}
+
+/// The same tasks, moved only as far as their order asks.
+fn ordered(mut tasks: Vec<Task>) -> Result<Vec<Task>, Failure> {
+    let mut sorted: Vec<Task> = Vec::with_capacity(tasks.len());
+    while !tasks.is_empty() {
+        let waits = |task: &Task| task.after.iter().any(|name| tasks.iter().any(|other| other.name == *name));
+        let Some(next) = tasks.iter().position(|task| !waits(task)) else {
+            let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+            let message = format!("steps of the playbooks wait for each other: {}", names.join(", "));
+            return Err(Failure::new(Kind::Config, message));
+        };
+        sorted.push(tasks.remove(next));
+    }
+    Ok(sorted)
 }
 
 /// What facts must answer for any playbook on any host: they are gathered before it is known which steps apply.
 pub fn probes(assets: &Assets) -> Result<Probes, Failure> {
     let mut probes = Probes::default();
     for playbook in load::all(assets)? {
-        for step in every_step(&playbook) {
+        for step in load::every_step(&playbook) {
             if let Ok(change) = step.change() {
                 probes.extend(look(change).probes());
             }
@@ -74,11 +101,10 @@ pub fn probes(assets: &Assets) -> Result<Probes, Failure> {
 /// The kernel features that playbooks name, for `Facts::features`.
 pub fn features(assets: &Assets) -> Result<BTreeSet<String>, Failure> {
     let name = |step: &Step| step.module.as_ref().map(|Word(name)| name.clone());
-    Ok(load::all(assets)?.iter().flat_map(|playbook| every_step(playbook).filter_map(name).collect::<Vec<_>>()).collect())
-}
-
-fn every_step(playbook: &Playbook) -> impl Iterator<Item = &Step> {
-    playbook.variants.iter().flat_map(|variant| &variant.steps).chain(&playbook.steps)
+    Ok(load::all(assets)?
+        .iter()
+        .flat_map(|playbook| load::every_step(playbook).filter_map(name).collect::<Vec<_>>())
+        .collect())
 }
 
 /// The one variant that fits; `None` where the playbook has no variants.
@@ -89,8 +115,7 @@ fn choose<'a>(
     facts: &Facts,
 ) -> Result<Option<&'a Variant>, Failure> {
     let name = playbook.name.value.as_str();
-    let fitting: Vec<&Variant> =
-        playbook.variants.iter().filter(|variant| variant.when.holds(inputs, facts)).collect();
+    let fitting: Vec<&Variant> = playbook.variants.iter().filter(|variant| variant.when.holds(inputs, facts)).collect();
     match fitting[..] {
         [] if playbook.variants.is_empty() => Ok(None),
         [variant] => Ok(Some(variant)),

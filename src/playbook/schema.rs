@@ -52,7 +52,7 @@ pub(super) struct Step {
     pub(super) title: Option<String>,
     #[serde(default)]
     pub(super) when: When,
-    /// Steps further up that must be done before.
+    /// What must be done before: steps further up, or `PLAYBOOK/*` for all of another playbook.
     #[serde(default)]
     pub(super) after: Vec<Spanned<String>>,
     pub(super) directory: Option<Directory>,
