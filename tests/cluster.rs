@@ -6,6 +6,7 @@
 #[path = "cluster/programs.rs"]
 mod programs;
 
+use etcdless::artifact::catalogue::catalogue;
 use etcdless::assets::Assets;
 use etcdless::cluster::kine::{self, Process, sidecar, static_pod, systemd};
 use etcdless::cluster::node::Node;
@@ -230,14 +231,32 @@ fn both_pods_run_the_same_container() {
 
 #[test]
 fn a_sidecar_needs_kubernetes_1_29() {
-    let on = |version: &str, placement: &str| {
-        cluster(json!({"kubernetes": {"version": version}, "kine": {"placement": placement}}))
+    let files = |version: &str, placement: &str| {
+        let spec = json!({"kubernetes": {"version": version}, "kine": {"placement": placement}});
+        kine::files(&cluster(spec), &node(), &assets())
     };
-    let failure = sidecar::validate(&on("v1.28.15", "sidecar")).unwrap_err();
-    assert_eq!(failure.message, "spec.kine.placement: sidecar needs Kubernetes v1.29 or later, this is v1.28.15");
-    assert!(kine::files(&on("v1.28.15", "sidecar"), &node(), &assets()).is_err());
-    assert!(sidecar::validate(&on("v1.29.0", "sidecar")).is_ok());
-    assert!(sidecar::validate(&on("v1.28.15", "systemd")).is_ok());
+    let failure = files("v1.28.15", "sidecar").unwrap_err();
+    assert_eq!(failure.message, "Kubernetes v1.28.15 has no sidecar containers: they are on from v1.29");
+    assert!(files("v1.29.0", "sidecar").is_ok());
+    assert!(files("v1.28.15", "systemd").is_ok());
+}
+
+/// An image that the catalogue lacks would be pulled from the Internet, or not at all.
+#[test]
+fn every_image_is_in_the_catalogue() {
+    let cluster = cluster(json!({}));
+    let process = kine::process(&cluster, &node());
+    let texts = [
+        static_pod::manifest(&process, &assets()).unwrap(),
+        network::manifest(&cluster, None, &assets()).unwrap().unwrap(),
+    ];
+    let catalogue = catalogue(&cluster, "amd64").images;
+    let images: Vec<&str> =
+        texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+    assert_eq!(images.len(), 3);
+    for image in images {
+        assert!(catalogue.iter().any(|known| known == image.trim_matches('"')), "{image} of {catalogue:?}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::assets::Assets;
 use crate::cluster::kine::{self, Listener};
 use crate::cluster::node::Node;
+use crate::cluster::versions::support;
 use crate::config::{Address, Cluster, Placement, ProxyMode, Swap};
 use crate::failure::{Failure, Kind};
 use crate::op::File;
@@ -34,7 +35,7 @@ const TARGETS: [&str; 6] = [
 ///
 /// It holds no secret: kubeadm makes the bootstrap token itself.
 pub fn init_document(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<String, Failure> {
-    let values = Values::new(cluster, node);
+    let values = Values::new(cluster, node)?;
     let overlays = &cluster.spec.kubeadm;
     let documents = [
         document(assets, "kubeadm/init.yaml.j2", &values, &overlays.init)?,
@@ -85,17 +86,19 @@ struct Values {
 }
 
 impl Values {
-    fn new(cluster: &Cluster, node: &Node) -> Self {
+    fn new(cluster: &Cluster, node: &Node) -> Result<Self, Failure> {
         let spec = &cluster.spec;
         let process = kine::process(cluster, node);
         let (sockets, pki) = match process.listener {
             Listener::Socket(_) => (Some(kine::SOCKETS), None),
             Listener::Tcp(_) => (None, Some(kine::PKI)),
         };
-        let minor = spec.kubernetes.version.minor();
+        let Some(support) = support(&spec.kubernetes.version) else {
+            return Err(Failure::new(Kind::Config, format!("Kubernetes {} is not supported", spec.kubernetes.version)));
+        };
         let patched = !spec.kubeadm.patches.is_empty() || spec.kine.placement == Placement::Sidecar;
-        Self {
-            api: if minor >= 31 { "v1beta4" } else { "v1beta3" },
+        Ok(Self {
+            api: support.kubeadm_api,
             name: node.name.clone(),
             address: node.address.to_string(),
             api_port: API_PORT,
@@ -113,10 +116,10 @@ impl Values {
             sans: sans(cluster, node),
             keep_swap: spec.kubernetes.swap == Swap::Keep,
             // The kubelet knows the field since 1.31 and refuses cgroup v1 without it from 1.35.
-            allow_cgroup_v1: node.cgroup_v1 && minor >= 31,
+            allow_cgroup_v1: node.cgroup_v1 && support.minor >= 31,
             proxy_mode: spec.kubernetes.proxy_mode,
             conntrack: node.conntrack_writable,
-        }
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use etcdless::cluster::kine::{self, sidecar, static_pod, systemd};
 use etcdless::cluster::kubeadm;
 use etcdless::config::Version;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::{LISTENERS, assets, cluster, init_cases, kine_case, node};
@@ -173,4 +174,63 @@ fn without_an_endpoint_kine_does_not_start() {
     let output = start(&file, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("{} holds no endpoint\n", file.display()));
+}
+
+/// A kine that ends with the test.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The real kine takes our flags and certificates, serves who has the client certificate, and nobody else.
+#[test]
+fn kine_over_tcp_wants_our_client_certificate() {
+    let mut process = kine::process(&kine_case("systemd", "tcp"), &node());
+    let lab = std::env::var("LAB").unwrap_or_else(|_| "/var/tmp/etcdless-lab".into());
+    let program = std::env::var("ETCDLESS_KINE")
+        .map_or_else(|_| Path::new(&lab).join(format!("bin/kine-{}/kine", process.version)), PathBuf::from);
+    if !program.is_file() || Command::new("curl").arg("--version").output().is_err() {
+        return skipped("kine over TCP", "ETCDLESS_KINE names no kine and the lab has built none, or there is no curl");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pki = folder.path().to_str().unwrap();
+    for file in etcdless::pki::make(pki).unwrap() {
+        fs::write(file.path, file.content.expose_secret()).unwrap();
+    }
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    process.listener = kine::Listener::Tcp(free());
+    process.metrics_port = free();
+    let flags = process.flags().into_iter().map(|flag| flag.replace(kine::PKI, pki));
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let _kine = Running(
+        Command::new(program)
+            .args(flags)
+            .env("KINE_ENDPOINT", format!("sqlite://{pki}/main.db?_journal_mode=WAL"))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap(),
+    );
+    let curl = |args: &[&str], url: &str| {
+        let output = Command::new("curl")
+            .args(["--silent", "--output", "/dev/null", "--max-time", "5", "--http2", "--cacert"])
+            .arg(folder.path().join("ca.crt"))
+            .args(args)
+            .arg(url)
+            .output();
+        output.unwrap().status.success()
+    };
+    let metrics = format!("http://127.0.0.1:{}/metrics", process.metrics_port);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let (certificate, key) = (format!("{pki}/client.crt"), format!("{pki}/client.key"));
+    let with_certificate = ["--cert", certificate.as_str(), "--key", key.as_str()];
+    while !curl(&[], &metrics) || !curl(&with_certificate, &process.url()) {
+        let log = fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(std::time::Instant::now() < deadline, "kine did not answer: {log}");
+    }
+    assert!(!curl(&[], &process.url()), "kine served a client without a certificate");
 }

@@ -84,18 +84,16 @@ pub fn process(cluster: &Cluster, _node: &Node) -> Process {
 }
 
 /// Every file that the placement needs on disk, except the certificates of `listen: tcp`, which are made when they are placed.
-/// A sidecar's patch is among them, so [`super::kubeadm::patch_files`] need not be asked for it again.
+/// What makes kine start comes last. A sidecar's patch is among them; [`kubeadm::patch_files`] has the user's.
 pub fn files(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<Vec<File>, Failure> {
     let process = process(cluster, node);
-    let mut files = match cluster.spec.kine.placement {
+    let by_listener = matches!(process.listener, Listener::Socket(_)).then(tmpfiles);
+    let by_placement = match cluster.spec.kine.placement {
         Placement::StaticPod => static_pod::files(&process, assets)?,
         Placement::Systemd => systemd::files(&process, assets)?,
         Placement::Sidecar => sidecar::files(cluster, &process, assets)?,
     };
-    if let Listener::Socket(_) = process.listener {
-        files.push(tmpfiles());
-    }
-    Ok(files)
+    Ok(by_listener.into_iter().chain(by_placement).collect())
 }
 
 /// The folders that the placement needs, with their modes, parents first.
@@ -211,7 +209,7 @@ impl Process {
 
 /// Starts kine with the endpoint from the file `$1` and the further arguments. Without an endpoint kine would open an empty SQLite store
 /// of its own, so a missing or empty file ends it. There is no `$(...)` in it, which the kubelet would take for a variable of its own.
-const START: &str = r#"IFS= read -r KINE_ENDPOINT <"$1"; if [ -z "$KINE_ENDPOINT" ]; then echo "$1 holds no endpoint" >&2; exit 1; fi; export KINE_ENDPOINT; shift; exec /bin/kine "$@""#;
+const START: &str = r#"umask 077; IFS= read -r KINE_ENDPOINT <"$1"; if [ -z "$KINE_ENDPOINT" ]; then echo "$1 holds no endpoint" >&2; exit 1; fi; export KINE_ENDPOINT; shift; exec /bin/kine "$@""#;
 
 /// What a Pod's template may say about a container of kine.
 #[derive(Serialize)]

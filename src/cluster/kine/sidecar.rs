@@ -5,13 +5,11 @@
 use super::{Container, Process};
 use crate::assets::Assets;
 use crate::cluster::kubeadm;
-use crate::config::{Cluster, Placement};
+use crate::cluster::versions::{self, Finding, Severity};
+use crate::config::Cluster;
 use crate::failure::{Failure, Kind};
 use crate::op::File;
 use crate::render::render;
-
-/// The first minor whose kubelet runs native sidecars without a feature gate being set.
-const FIRST_MINOR: u64 = 29;
 
 /// The patch's file name, as kubeadm reads it: target, suffix, `+`, type. The suffix leaves plain names to the user's own patches.
 const NAME: &str = "kube-apiserver0etcdless+strategic.yaml";
@@ -22,13 +20,12 @@ pub fn patch_path() -> String {
 }
 
 /// Refuses a sidecar where Kubernetes has none.
-pub fn validate(cluster: &Cluster) -> Result<(), Failure> {
-    let version = &cluster.spec.kubernetes.version;
-    if cluster.spec.kine.placement != Placement::Sidecar || version.minor() >= FIRST_MINOR {
-        return Ok(());
+fn validate(cluster: &Cluster) -> Result<(), Failure> {
+    let refused = |finding: &Finding| finding.path == "spec.kine.placement" && finding.severity == Severity::Refuse;
+    match versions::check_pair(cluster).into_iter().find(refused) {
+        Some(finding) => Err(Failure::new(Kind::Config, finding.message).hint(finding.suggestion)),
+        None => Ok(()),
     }
-    let message = format!("spec.kine.placement: sidecar needs Kubernetes v1.{FIRST_MINOR} or later, this is {version}");
-    Err(Failure::new(Kind::Config, message).hint("use placement: staticPod or placement: systemd"))
 }
 
 /// The patch.
