@@ -311,6 +311,7 @@ fn a_distribution_without_a_variant_is_refused_with_the_way_out() {
     let failure = playbook::tasks(&assets, &inputs(Install::Packages), &facts).unwrap_err();
     assert_eq!(failure.kind, Kind::Preflight);
     assert_eq!(failure.message, "the playbook containerd has no variant for rocky 9.6");
+    assert!(failure.details[0].ends_with("; its variants are release, debian, fedora"), "{:?}", failure.details);
     let strange = playbook::tasks(&assets, &inputs(Install::Release), &host("slackware", "", "15")).unwrap_err();
     assert_eq!(strange.message, "the playbook kubelet has no variant for slackware 15");
 }

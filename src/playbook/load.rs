@@ -30,11 +30,7 @@ pub(super) fn all(assets: &Assets) -> Result<Vec<Playbook>, Failure> {
 
 /// All steps of a playbook, those of every variant first.
 pub(super) fn every_step(playbook: &Playbook) -> impl Iterator<Item = &Step> {
-    lists(playbook).flatten()
-}
-
-fn lists(playbook: &Playbook) -> impl Iterator<Item = &[Step]> {
-    playbook.variants.iter().map(|variant| &*variant.steps).chain([&*playbook.steps])
+    playbook.variants.iter().flat_map(|variant| &variant.steps).chain(&playbook.steps)
 }
 
 /// A file as messages call it, and its text.
@@ -109,19 +105,24 @@ impl Source<'_> {
     /// Step names are unique over all playbooks, since they are the journal's keys. Variants exclude each other and may share names.
     fn check_names<'a>(&self, playbook: &'a Playbook, taken: &mut BTreeSet<&'a str>) -> Result<(), Failure> {
         let mut own = BTreeSet::new();
-        for list in lists(playbook) {
-            let mut of_list = BTreeSet::new();
-            for step in list {
-                let name = step.name.value.as_str();
-                let twice = !of_list.insert(name) || (std::ptr::eq(list, &*playbook.steps) && own.contains(name));
-                if taken.contains(name) || twice {
-                    return Err(self.failure(step.name.referenced, &format!("there is a step `{name}` already")));
-                }
-            }
-            own.extend(of_list);
+        for variant in &playbook.variants {
+            own.extend(self.names(&variant.steps, taken)?);
         }
         taken.extend(own);
+        let common = self.names(&playbook.steps, taken)?;
+        taken.extend(common);
         Ok(())
+    }
+
+    fn names<'a>(&self, steps: &'a [Step], taken: &BTreeSet<&str>) -> Result<BTreeSet<&'a str>, Failure> {
+        let mut own = BTreeSet::new();
+        for step in steps {
+            let name = step.name.value.as_str();
+            if taken.contains(name) || !own.insert(name) {
+                return Err(self.failure(step.name.referenced, &format!("there is a step `{name}` already")));
+            }
+        }
+        Ok(own)
     }
 
     /// A step may be after one further up, in any variant that it can meet, or after all of another playbook.

@@ -123,7 +123,7 @@ fn choose<'a>(
             let message = format!("the playbook {name} has no variant for {}", facts.os.name);
             let known = playbook.variants.iter().map(|variant| variant.name.value.as_str()).collect::<Vec<_>>();
             Err(Failure::new(Kind::Preflight, message)
-                .detail(format!("its variants are {}", known.join(", ")))
+                .detail(format!("{name} is {}; its variants are {}", playbook.about, known.join(", ")))
                 .hint("spec.runtime.install: release works on every distribution")
                 .hint("etcdless assets export DIR, then --assets DIR, adds a variant of your own"))
         }

@@ -17,9 +17,8 @@ use crate::config::DnsLabel;
 pub(super) struct Playbook {
     /// The file's name without its suffix.
     pub(super) name: Spanned<DnsLabel>,
-    /// One sentence; says which distributions it was tested on.
-    #[serde(rename = "about")]
-    pub(super) _about: String,
+    /// One sentence for people.
+    pub(super) about: String,
     /// Whether the playbook applies to a host at all.
     #[serde(default)]
     pub(super) when: When,
