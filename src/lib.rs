@@ -10,6 +10,7 @@
 //! remote                 a host over ssh or local: Query reads, Mutate changes
 //! op, facts, journal     the closed set of changes; what a host looks like; what was done (pki: certificates)
 //! render, assets         templates; embedded files with overlays
+//! kubeconfig             the user's kubeconfig with a cluster's entries in it
 //! config                 cluster.yaml, typed
 //! ui, failure            events to people and machines; errors with exit codes
 //! ```
@@ -24,6 +25,7 @@ pub mod datastore;
 pub mod facts;
 pub mod failure;
 pub mod journal;
+pub mod kubeconfig;
 pub mod op;
 pub mod phase;
 pub mod pki;

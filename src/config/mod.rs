@@ -1,12 +1,19 @@
 //! The `Cluster` document, typed. Values that exist are valid: names, versions and addresses are newtypes that check themselves.
 //!
-//! Reading a file is `load`'s job alone, rules between fields are `validate`'s.
+//! Reading a file is `load`'s job alone: `yaml` gives a tree with places in the text, `check` holds it against the JSON Schema and reports
+//! every wrong key and value, `validate` has the rules between fields, `diagnostic` draws what is wrong.
 
+mod check;
+pub mod diagnostic;
+mod formats;
 pub mod load;
 pub mod names;
+pub mod path;
 pub mod schema;
 pub mod set;
+mod suggest;
 pub mod validate;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,7 +42,7 @@ pub struct Cluster {
     pub spec: Spec,
 }
 
-/// The `apiVersion` of a [`Cluster`].
+/// The `apiVersion` of a Cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ApiVersion {
     /// The first version.
@@ -43,7 +50,7 @@ pub enum ApiVersion {
     V1Alpha1,
 }
 
-/// The `kind` of a [`Cluster`].
+/// The `kind` of a Cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ClusterKind {
     /// The only kind.
@@ -97,10 +104,10 @@ pub struct Kubernetes {
     /// For example `v1.34.4`.
     pub version: Version,
     /// Addresses of Pods.
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "names::cidr_schema")]
     pub pod_subnet: IpNet,
     /// Addresses of Services.
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "names::cidr_schema")]
     pub service_subnet: IpNet,
     /// The cluster's DNS domain.
     pub dns_domain: String,
@@ -365,6 +372,7 @@ pub struct Ssh {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<PathBuf>,
     /// The SSH port.
+    #[schemars(range(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// A host to go through, as ssh's ProxyJump takes it.

@@ -179,7 +179,7 @@ impl schemars::JsonSchema for DnsLabel {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" })
+        schemars::json_schema!({ "type": "string", "format": "dns-label", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" })
     }
 }
 
@@ -189,7 +189,7 @@ impl schemars::JsonSchema for Version {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^v?[0-9]+\\.[0-9]+\\.[0-9]+" })
+        schemars::json_schema!({ "type": "string", "format": "version", "pattern": "^v?[0-9]+\\.[0-9]+\\.[0-9]+" })
     }
 }
 
@@ -199,6 +199,11 @@ impl schemars::JsonSchema for Address {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9._:][A-Za-z0-9._:-]*$" })
+        schemars::json_schema!({ "type": "string", "format": "host-address", "pattern": "^[A-Za-z0-9._:][A-Za-z0-9._:-]*$" })
     }
+}
+
+/// The schema of an address range; `ipnet` has none of its own.
+pub(super) fn cidr_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "format": "cidr" })
 }
