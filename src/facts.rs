@@ -177,7 +177,12 @@ impl Facts {
         let address = address.to_string().parse().unwrap_or(documentation);
         Self {
             hostname: "node".into(),
-            os: Os { id: "debian".into(), like: Vec::new(), version: "12".into(), name: "Debian GNU/Linux 12 (bookworm)".into() },
+            os: Os {
+                id: "debian".into(),
+                like: Vec::new(),
+                version: "12".into(),
+                name: "Debian GNU/Linux 12 (bookworm)".into(),
+            },
             machine: "x86_64".into(),
             may_raise_limits: true,
             conntrack_writable: true,

@@ -7,10 +7,23 @@ use std::path::Path;
 use similar::TextDiff;
 
 use crate::assets::Assets;
+use crate::cli::Assets as Args;
 use crate::failure::{Failure, Kind};
+use crate::ui;
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let text = match args {
+        Args::List(overlay) => list(&Assets::load(overlay.assets.as_deref())?),
+        Args::Show { path, overlay } => show(&Assets::load(overlay.assets.as_deref())?, path)?,
+        Args::Export { directory } => export(&Assets::load(None)?, directory)?,
+        Args::Diff { directory } => diff(&Assets::load(Some(directory))?)?,
+    };
+    ui::result(&text);
+    Ok(())
+}
 
 /// One line a file: path, the start of its SHA-256, and whether an overlay is in force.
-pub fn list(assets: &Assets) -> String {
+fn list(assets: &Assets) -> String {
     let all = assets.list();
     let width = all.iter().map(|asset| asset.path.len()).max().unwrap_or(0);
     all.iter().fold(String::new(), |mut text, asset| {
@@ -23,12 +36,12 @@ pub fn list(assets: &Assets) -> String {
 }
 
 /// The text of one file as it is in force.
-pub fn show(assets: &Assets, path: &str) -> Result<String, Failure> {
+fn show(assets: &Assets, path: &str) -> Result<String, Failure> {
     assets.text(path)
 }
 
 /// Writes every file, as it is in force, below a folder that is new or empty; returns one sentence.
-pub fn export(assets: &Assets, folder: &Path) -> Result<String, Failure> {
+fn export(assets: &Assets, folder: &Path) -> Result<String, Failure> {
     let failed = |path: &Path, error: std::io::Error| {
         Failure::new(Kind::Usage, format!("{} cannot be written: {error}", path.display()))
     };
@@ -54,7 +67,7 @@ pub fn export(assets: &Assets, folder: &Path) -> Result<String, Failure> {
 }
 
 /// What an overlay changes, as a unified diff; empty where it changes nothing.
-pub fn diff(assets: &Assets) -> Result<String, Failure> {
+fn diff(assets: &Assets) -> Result<String, Failure> {
     let embedded = Assets::load(None)?;
     let mut text = String::new();
     for asset in assets.list().iter().filter(|asset| asset.overridden) {

@@ -9,12 +9,12 @@ use super::{Ended, kubeconfig};
 use crate::assets::Assets;
 use crate::cli::Init;
 use crate::cluster::node::Node;
-use crate::config::Cluster;
+use crate::config::{Cluster, yaml};
 use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
+use crate::phase::preflight::Ignore;
 use crate::phase::runner::{self, Run};
 use crate::phase::survey::{Desired, Surveyed};
-use crate::phase::preflight::Ignore;
 use crate::phase::verify;
 use crate::remote::Host;
 use crate::ui::{self, Event, Format, Ui};
@@ -32,7 +32,7 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
         return Ok(());
     }
     let assets = Assets::load(args.description.assets.as_deref())?;
-    let manifest = session::manifest(&cluster, &session::folder(&args.target))?;
+    let manifest = session::manifest(&cluster)?;
     let desired = Desired { cluster, assets, manifest, selection, ignore };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
@@ -115,7 +115,8 @@ impl Work<'_> {
 
     async fn verify(&self, host: &Host, node: &Node) -> Result<(), Failure> {
         let began = Instant::now();
-        let report = verify::verify(host, &self.desired.cluster, node, &self.desired.assets, VERIFY_DEADLINE, &|_| {}).await?;
+        let report =
+            verify::verify(host, &self.desired.cluster, node, &self.desired.assets, VERIFY_DEADLINE, &|_| {}).await?;
         for item in &report.checks {
             let (host, name, detail) = (node.label.clone(), item.name.clone(), item.detail.clone());
             self.ui.emit(Event::Check { host, name, ok: item.ok, detail });
@@ -136,7 +137,8 @@ impl Work<'_> {
             ui::elapsed(began.elapsed().as_secs_f64())
         );
         if whole && !self.args.no_kubeconfig {
-            let context = kubeconfig::merge(host, self.desired.cluster.metadata.name.as_str(), None, seen.node.address).await?;
+            let context =
+                kubeconfig::merge(host, self.desired.cluster.metadata.name.as_str(), None, seen.node.address).await?;
             text.push_str(&format!("kubectl --context {context} get nodes\n"));
         }
         self.finish(changes, began, &text)
@@ -152,5 +154,5 @@ impl Work<'_> {
 }
 
 fn to_yaml(cluster: &Cluster) -> Result<String, Failure> {
-    serde_saphyr::to_string(cluster).map_err(|error| Failure::new(Kind::Internal, format!("cannot write YAML: {error}")))
+    yaml::to_string(cluster).map_err(|error| Failure::new(Kind::Internal, format!("cannot write YAML: {error}")))
 }

@@ -24,7 +24,7 @@ pub(super) async fn run(args: Kubeconfig) -> Result<(), Ended> {
         let context = args.context.as_deref();
         if args.print || args.write.is_some() {
             let admin = admin_conf(&found.host).await?;
-            let own = document::merge(None, &admin, context.unwrap_or(name), &server(node.address))?;
+            let own = document::merge(None, &admin, context.unwrap_or(name), &server(node.address), false)?;
             match &args.write {
                 None => ui::result(&own.text),
                 Some(path) => document::write(path, &own.text)?,
@@ -47,8 +47,8 @@ pub(super) async fn merge(
 ) -> Result<String, Failure> {
     let admin = admin_conf(host).await?;
     let path = document::path()?;
-    let existing = document::read(&path)?;
-    let merged = document::merge(existing.as_deref(), &admin, context.unwrap_or(cluster), &server(address))?;
+    let existing = document::load(&path)?;
+    let merged = document::merge(existing.as_deref(), &admin, context.unwrap_or(cluster), &server(address), false)?;
     if merged.changed {
         document::write(&path, &merged.text)?;
     }

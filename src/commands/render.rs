@@ -18,7 +18,7 @@ use crate::ui;
 pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let cluster = session::describe(&args.target, Some(&args.description))?;
     let assets = Assets::load(args.description.assets.as_deref())?;
-    let manifest = session::manifest(&cluster, &session::folder(&args.target))?;
+    let manifest = session::manifest(&cluster)?;
     empty(&args.directory)?;
     let mut count = 0;
     for host in &cluster.spec.hosts {

@@ -1,25 +1,32 @@
 //! What commands that talk to a host share: which cluster is meant, the connection, the terminal, Ctrl-C.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Ended;
 use crate::cli::{Description, Show, Target};
 use crate::cluster::versions;
+use crate::config::validate::{Rule, Violation};
 use crate::config::{self, Address, Cluster, Host as HostConfig, load, set};
 use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
 use crate::phase::control_plane::RECORD;
 use crate::phase::runner;
-use crate::remote::{Connect, Host, RemoteError};
+use crate::remote::{Connect, Host, Query, RemoteError};
 use crate::ui::{Event, Ui};
+
+/// What a description must hold to beyond its own rules: versions that are known not to work together are refused.
+const RULES: &[Rule] = &[|cluster| {
+    let refused = |finding: &versions::Finding| finding.severity == versions::Severity::Refuse;
+    let findings = versions::check_pair(cluster).into_iter().filter(refused);
+    findings.map(|finding| Violation::new(finding.path, finding.message).suggest(finding.suggestion)).collect()
+}];
 
 /// The cluster that flags and file amount to.
 pub(super) fn describe(target: &Target, description: Option<&Description>) -> Result<Cluster, Failure> {
     let described = match &target.config {
-        Some(path) => load::load_with(path, versions::RULES)?,
+        Some(path) => load::load_with(path, RULES)?,
         None => quick(target)?,
     };
     let mut items = Vec::new();
@@ -39,7 +46,7 @@ pub(super) fn describe(target: &Target, description: Option<&Description>) -> Re
         }
     }
     items.extend(target.set.iter().cloned());
-    let mut cluster = set::set_with(&described, &items, versions::RULES)?;
+    let mut cluster = set::set_with(&described, &items, RULES)?;
     if let Some(identity) = &target.identity {
         for host in &mut cluster.spec.hosts {
             host.ssh.identity = Some(identity.clone());
@@ -56,12 +63,6 @@ fn quick(target: &Target) -> Result<Cluster, Failure> {
     let name = target.name.as_deref().unwrap_or("etcdless");
     let name = name.parse().map_err(|error| Failure::new(Kind::Usage, format!("--name: {error}")))?;
     Ok(Cluster::of(name, vec![HostConfig::at(address, user.map(str::to_owned))]))
-}
-
-/// The folder of cluster.yaml, which its relative paths start from.
-pub(super) fn folder(target: &Target) -> PathBuf {
-    let parent = target.config.as_deref().and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new(".")).to_owned()
 }
 
 /// Connects to a host; an unknown key is shown and asked about, or accepted with `--yes`.
@@ -179,11 +180,10 @@ pub(super) fn owner(command: &str) -> String {
     format!("{user}@{} pid {} (etcdless {command})", machine.trim(), std::process::id())
 }
 
-/// Reads the user's own Pod network manifest, if there is one; relative paths start at cluster.yaml's folder.
-pub(super) fn manifest(cluster: &Cluster, folder: &Path) -> Result<Option<String>, Failure> {
+/// Reads the user's own Pod network manifest, if there is one.
+pub(super) fn manifest(cluster: &Cluster) -> Result<Option<String>, Failure> {
     let config::Network::Manifest(path) = &cluster.spec.network else { return Ok(None) };
-    let path = folder.join(path);
-    std::fs::read_to_string(&path).map(Some).map_err(|error| {
+    std::fs::read_to_string(path).map(Some).map_err(|error| {
         Failure::new(Kind::Config, format!("the network manifest {} cannot be read: {error}", path.display()))
             .hint("spec.network.manifest is a path relative to cluster.yaml")
     })

@@ -421,7 +421,15 @@ impl Cluster {
 impl Host {
     /// A control plane at this address.
     pub fn at(address: Address, user: Option<String>) -> Self {
-        Self { name: None, address, user, role: Role::ControlPlane, schedulable: None, node_ip: None, ssh: Ssh::default() }
+        Self {
+            name: None,
+            address,
+            user,
+            role: Role::ControlPlane,
+            schedulable: None,
+            node_ip: None,
+            ssh: Ssh::default(),
+        }
     }
 
     /// What people see this host as: its name, or its address where the file gives no name.

@@ -5,7 +5,7 @@ use super::kubelet::{document, kubeadm_step};
 use super::{Context, Step, kine};
 use crate::cluster::kine::sidecar;
 use crate::cluster::kubeadm::patch_files;
-use crate::config::{Cluster, Placement, Ssh};
+use crate::config::{Cluster, Placement, Ssh, yaml};
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op, Script, sha256};
 
@@ -45,8 +45,8 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
 }
 
 fn api_server(context: &Context<'_>, digest: &str) -> Result<Step, Failure> {
-    let manifests =
-        ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|name| format!("/etc/kubernetes/manifests/{name}.yaml"));
+    let manifests = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+        .map(|name| format!("/etc/kubernetes/manifests/{name}.yaml"));
     let mut step = kubeadm_step(
         "control-plane/api-server",
         "start the control plane",
@@ -80,6 +80,6 @@ fn record(context: &Context<'_>) -> Result<String, Failure> {
             host.name = context.node.name.parse().ok();
         }
     }
-    serde_saphyr::to_string(&kept)
+    yaml::to_string(&kept)
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot write the cluster's description: {error}")))
 }

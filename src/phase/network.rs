@@ -8,7 +8,9 @@ use crate::op::{File, Op, Script};
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let Some(manifest) = network::manifest(context.cluster, context.manifest, context.assets)? else { return Ok(Vec::new()) };
+    let Some(manifest) = network::manifest(context.cluster, context.manifest, context.assets)? else {
+        return Ok(Vec::new());
+    };
     let manifest = File::new(MANIFEST, 0o644, manifest);
     let apply = Op::Script(Script {
         text: include_str!("scripts/apply.sh").into(),

@@ -48,7 +48,8 @@ pub async fn run(run: &Run, host: &impl Mutate, arch: &str, plan: &Plan) -> Resu
     loop {
         let stopped = run.stop.load(Ordering::Relaxed);
         while failed.is_none() && !stopped && running.len() < AT_ONCE {
-            let Some(next) = waiting.iter().position(|step| !step.after.iter().any(|id| open.contains(id.as_str()))) else {
+            let Some(next) = waiting.iter().position(|step| !step.after.iter().any(|id| open.contains(id.as_str())))
+            else {
                 break;
             };
             let step = waiting.remove(next);
@@ -115,12 +116,8 @@ async fn perform(
     step: &Step,
     signals: &crate::remote::Signals,
 ) -> Result<(), Failure> {
-    let record = Record {
-        run: run.id.clone(),
-        step: step.id.clone(),
-        digest: step.op.digest(),
-        files: step.op.vouched(),
-    };
+    let record =
+        Record { run: run.id.clone(), step: step.id.clone(), digest: step.op.digest(), files: step.op.vouched() };
     if let Op::Certificates { directory } = &step.op {
         let files = pki::make(directory)
             .map_err(|error| Failure::new(Kind::Internal, format!("cannot make certificates: {error}")))?;
@@ -145,12 +142,13 @@ async fn payload(run: &Run, arch: &str, op: &Op) -> Result<Option<Payload>, Fail
 /// What a failed step means to the user.
 fn explain(step: &Step, error: RemoteError) -> Failure {
     let again = "what is done stays done: mend the cause and run the same command again";
-    let failure = Failure::new(kind(&error), format!("{} failed: {error}", step.title)).detail(format!("step {}", step.id));
+    let failure =
+        Failure::new(kind(&error), format!("{} failed: {error}", step.title)).detail(format!("step {}", step.id));
     match error {
         RemoteError::Failed { lines, .. } | RemoteError::TimedOut { lines, .. } => failure.output(lines).hint(again),
-        RemoteError::WrongDigest { .. } => {
-            failure.hint("the file was removed again; ask whoever keeps the mirror, or fetch from the publisher without --mirror")
-        }
+        RemoteError::WrongDigest { .. } => failure.hint(
+            "the file was removed again; ask whoever keeps the mirror, or fetch from the publisher without --mirror",
+        ),
         _ => failure.hint(again),
     }
 }

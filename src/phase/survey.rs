@@ -131,5 +131,7 @@ fn need(facts: &Facts) -> BTreeMap<String, u64> {
 }
 
 async fn look(host: &impl Query, probes: &Probes) -> Result<Facts, Failure> {
-    host.facts(probes).await.map_err(|error| Failure::new(runner::kind(&error), format!("cannot look at the host: {error}")))
+    host.facts(probes)
+        .await
+        .map_err(|error| Failure::new(runner::kind(&error), format!("cannot look at the host: {error}")))
 }

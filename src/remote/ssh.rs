@@ -71,7 +71,9 @@ impl Target {
     /// The same for a plain `ssh`, destination left out.
     pub(super) fn args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
-        let mut option = |flag: &str, value: Option<OsString>| args.extend(value.map(|value| [flag.into(), value]).into_iter().flatten());
+        let mut option = |flag: &str, value: Option<OsString>| {
+            args.extend(value.map(|value| [flag.into(), value]).into_iter().flatten())
+        };
         option("-F", self.config_file.clone().map(Into::into));
         option("-l", self.user.clone().map(Into::into));
         option("-p", self.port.map(|port| port.to_string().into()));
@@ -152,9 +154,10 @@ pub(super) async fn connect(target: &Target, options: &Connect) -> Result<Arc<Se
     };
     refusal.map_err(|refusal| match refusal {
         Refusal::OnTheWay(error) | Refusal::Other(error) => error,
-        Refusal::KeyUnknown => {
-            RemoteError::HostKeyUnknown { host: target.label.clone(), fingerprint: "ssh offers another key each time".into() }
-        }
+        Refusal::KeyUnknown => RemoteError::HostKeyUnknown {
+            host: target.label.clone(),
+            fingerprint: "ssh offers another key each time".into(),
+        },
     })
 }
 

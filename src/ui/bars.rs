@@ -88,9 +88,10 @@ mod tests {
 
     #[test]
     fn the_templates_are_well_formed() {
-        for template in
-            ["{spinner} {prefix} {elapsed:.dim} {wide_msg:.dim}", "{spinner} {prefix} {elapsed:.dim} [{bar:24}] {bytes}/{total_bytes}"]
-        {
+        for template in [
+            "{spinner} {prefix} {elapsed:.dim} {wide_msg:.dim}",
+            "{spinner} {prefix} {elapsed:.dim} [{bar:24}] {bytes}/{total_bytes}",
+        ] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }
