@@ -1,12 +1,14 @@
 //! Asking a source for checksum and size: what is asked, what a host's script prints, and the same from this machine.
 
-use futures_util::future;
+use futures_util::{StreamExt, stream};
 
 use super::http;
 use crate::failure::Failure;
 
 /// Checksum files are a few lines; nothing larger is read.
 const LONGEST: usize = 1 << 20;
+/// How many files this machine asks for at a time.
+const SIDE_BY_SIDE: usize = 5;
 
 /// One file as it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,22 +125,24 @@ impl Progress {
     }
 }
 
-/// The same from this machine, all side by side.
+/// The same from this machine. A few side by side: a small file server keeps a client waiting a whole second once its backlog is full.
 pub(super) async fn ask(asked: &[Asked]) -> Result<Vec<Answer>, Failure> {
     let client = http::client()?;
-    Ok(future::join_all(asked.iter().map(|asked| ask_one(client, asked))).await)
+    Ok(stream::iter(asked).map(|asked| ask_one(client, asked)).buffered(SIDE_BY_SIDE).collect().await)
 }
 
 async fn ask_one(client: &reqwest::Client, asked: &Asked) -> Answer {
-    let (checksum, file) = future::join(body(client, &asked.checksum_url), head(client, &asked.url)).await;
     let mut answer = Answer::default();
-    match checksum {
+    match body(client, &asked.checksum_url).await {
         Ok(reply) => answer.checksum = reply,
         Err(error) => answer.error = Some(http::cause(&error)),
     }
-    match file {
-        Ok(reply) => answer.file = reply,
-        Err(error) => answer.error = answer.error.or_else(|| Some(http::cause(&error))),
+    // Whoever does not answer for the checksum would only be waited for again.
+    if answer.error.is_none() {
+        match head(client, &asked.url).await {
+            Ok(reply) => answer.file = reply,
+            Err(error) => answer.error = Some(http::cause(&error)),
+        }
     }
     answer
 }

@@ -68,7 +68,8 @@ fn asked(artifacts: &Artifacts, item: &Item) -> Asked {
 
 fn check_mirror(artifacts: &Artifacts) -> Result<(), Failure> {
     let Some(mirror) = &artifacts.mirror else { return Ok(()) };
-    let url = reqwest::Url::parse(&mirrored(artifacts, "https://dl.k8s.io/"));
+    let scheme = if mirror.contains("://") { "" } else { "http://" };
+    let url = reqwest::Url::parse(&format!("{scheme}{mirror}"));
     let usable = !mirror.contains(char::is_whitespace) && url.is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
     if usable {
         return Ok(());

@@ -131,8 +131,11 @@ fn proxy_finding(kubernetes: &Version, mode: Option<ProxyMode>) -> Option<Findin
     })
 }
 
-/// One line of containerd's support matrix: the first patch release of each containerd minor that goes with a Kubernetes minor.
-const CONTAINERD: &[(u64, &[(u64, u64, u64)])] = &[
+/// Major, minor and patch of a containerd release.
+type Release = (u64, u64, u64);
+
+/// containerd's support matrix: the first patch release of each containerd minor that goes with a Kubernetes minor.
+const CONTAINERD: &[(u64, &[Release])] = &[
     (28, &[(1, 6, 15), (1, 7, 0), (2, 0, 0)]),
     (29, &[(1, 6, 27), (1, 7, 11), (2, 0, 0)]),
     (30, &[(1, 6, 28), (1, 7, 13), (2, 0, 0)]),
@@ -167,7 +170,7 @@ pub fn containerd_warning(kubernetes: &Version, containerd: &str) -> Option<Stri
 }
 
 /// The upstream part of a package's version: (1, 6, 20) of `1:1.6.20~ds1-1+deb12u1`.
-fn upstream(package: &str) -> Option<(u64, u64, u64)> {
+fn upstream(package: &str) -> Option<Release> {
     let text = package.split_once(':').map_or(package, |(_epoch, rest)| rest);
     let text = text.strip_prefix('v').unwrap_or(text);
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
