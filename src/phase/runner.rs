@@ -19,8 +19,8 @@ use crate::pki;
 use crate::remote::{Mutate, Payload, RemoteError, Signal};
 use crate::ui::{Event, Ui};
 
-/// Steps of one host that run at once; sshd allows ten sessions on a connection, and the lock holds one.
-const AT_ONCE: usize = 8;
+/// Steps of one host that run at once; sshd allows ten sessions on a connection, and the connection and the lock hold one each.
+const AT_ONCE: usize = 7;
 
 /// What every step of a run shares.
 #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ use crate::op::Op;
 const PROBE: &str = include_str!("scripts/probe.sh");
 
 /// Commands at a time. sshd's MaxSessions is 10 by default; the probe and the lock take one each.
-const COMMANDS: usize = 8;
+const COMMANDS: usize = 7;
 
 /// How long a look at a host may take.
 const LOOK: Duration = Duration::from_secs(60);

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder, Stdio};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::exec::Started;
 use super::host::Connect;
@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const ALIVE: Duration = Duration::from_secs(5);
 /// How long ssh stays when this process ends without a word. A command that is open at all times keeps it otherwise.
 const IDLE_SECONDS: usize = 5;
+
+/// How long a command waits for sshd to give it a session.
+const SLOT: Duration = Duration::from_secs(5);
 
 /// What ssh is told to connect to, beside the user's ssh_config.
 #[derive(Debug, Clone)]
@@ -177,14 +180,18 @@ async fn attempt(target: &Target) -> Result<Arc<Session>, Refusal> {
 /// Starts a command; its words are quoted for the login shell, which has nothing more to do than to start `sh`.
 pub(super) async fn start(session: &Arc<Session>, argv: &[&str]) -> Result<Started, String> {
     let (program, args) = argv.split_first().ok_or("no program")?;
-    let mut child = Session::to_command(session.clone(), *program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .await
-        .map_err(|error| chain(&error))?;
+    let patience = Instant::now() + SLOT;
+    let mut child = loop {
+        let mut command = Session::to_command(session.clone(), *program);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        match command.spawn().await.map_err(|error| chain(&error)) {
+            // sshd counts a session a moment longer than its command runs. Nothing was started, so asking again is safe.
+            Err(reason) if reason.contains("Session open refused") && Instant::now() < patience => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            child => break child?,
+        }
+    };
     let pipes = (child.stdin().take(), child.stdout().take(), child.stderr().take());
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(format!("{program}: no pipes"));
