@@ -129,7 +129,14 @@ async fn the_journal_says_nothing_of_a_step_that_failed_and_survives_a_torn_line
     let creates = machine.path("done");
     let script = |text: &'static str| {
         let args = vec![creates.clone()];
-        Op::Script(Script { text: text.into(), args, creates: vec![creates.clone()], watches: vec![], of: "".into(), seconds: 5 })
+        Op::Script(Script {
+            text: text.into(),
+            args,
+            creates: vec![creates.clone()],
+            watches: vec![],
+            of: "".into(),
+            seconds: 5,
+        })
     };
     let failing = script("echo one; echo two >&2; touch \"$1\"; exit 3");
     let error = machine.apply(&failing, None).await.unwrap_err();
@@ -209,6 +216,7 @@ async fn a_fetched_program_is_installed_and_stays_vouched_for() {
     let url = serve("200 OK", 7, b"program").await;
     let fetched = Op::Fetch(fetch(&machine, &url, b"program", false));
     machine.converges(&fetched).await;
+    assert_eq!(machine.heard.last(), Some(&Signal::Bytes { done: 7, total: 7 }));
     let install = |version: &str| Op::Install {
         staged: machine.path("stage/kubelet"),
         path: machine.path("bin/kubelet"),
@@ -367,7 +375,11 @@ async fn swap_goes_and_stays_off() {
     let fstab = machine.path("fstab");
     let before = "# comment swap swap swap\n/dev/vda1 / ext4 defaults 0 1\n/dev/vda5\tnone\tswap\tsw 0 0\n  /swapfile none swap sw\n";
     std::fs::write(&fstab, before).unwrap();
-    std::fs::write(machine.path("swap-units"), "dev-vda5.swap loaded active active x\ndev-vdb.swap masked inactive dead y\n").unwrap();
+    std::fs::write(
+        machine.path("swap-units"),
+        "dev-vda5.swap loaded active active x\ndev-vdb.swap masked inactive dead y\n",
+    )
+    .unwrap();
     let called = redirected(&machine, &Op::SwapOff, "/etc/fstab", &fstab);
     assert_eq!(called[0], "swapoff -a");
     assert!(called.contains(&"systemctl mask --now -- dev-vda5.swap".to_owned()), "{called:?}");

@@ -144,8 +144,10 @@ async fn text(host: &Host, script: &'static str, args: &[&str]) -> String {
 async fn arguments_arrive_as_they_are() {
     let Some(sshd) = sshd() else { return };
     let host = sshd.connect().await;
-    for arg in ["a b", "$HOME", "`id`", "'", "\"", "\\", "a\nb\n", "", "*", "!x", "~", "-n", "ä€", "a;b&c|d>e", "\t"] {
-        let question = Question { input: b"in put\n".to_vec(), ..question("printf '[%s]' \"$@\"; cat", &[arg, "last"]) };
+    for arg in ["a b", "$HOME", "`id`", "'", "\"", "\\", "a\nb\n", "", "*", "!x", "~", "-n", "ä€", "a;b&c|d>e", "\t"]
+    {
+        let question =
+            Question { input: b"in put\n".to_vec(), ..question("printf '[%s]' \"$@\"; cat", &[arg, "last"]) };
         let output = host.ask(question).await.unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("[{arg}][last]in put\n"));
     }

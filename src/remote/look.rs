@@ -14,8 +14,7 @@ pub(super) const SCRIPT: &str = include_str!("scripts/look.sh");
 const SYS_RESOURCE: u64 = 1 << 24;
 
 /// What is always asked beside [`Probes::features`].
-const FEATURES: [&str; 7] =
-    ["overlay", "br_netfilter", "nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_sh"];
+const FEATURES: [&str; 7] = ["overlay", "br_netfilter", "nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_sh"];
 
 /// Paths by which a feature shows wherever it comes from, also inside a network namespace.
 const SIGNS: [(&str, &str); 4] = [

@@ -65,7 +65,9 @@ fn small_readers() {
     for (list, expected) in [("0", 1), ("0-3", 4), ("0-1,4,6-7", 5), ("", 0)] {
         assert_eq!(count(list), expected, "{list}");
     }
-    for (text, expected) in [("", Some("")), ("YQ==", Some("a")), ("YWI=", Some("ab")), ("YWJj", Some("abc")), ("?", None)] {
+    for (text, expected) in
+        [("", Some("")), ("YQ==", Some("a")), ("YWI=", Some("ab")), ("YWJj", Some("abc")), ("?", None)]
+    {
         assert_eq!(base64(text).map(|bytes| String::from_utf8(bytes).unwrap()).as_deref(), expected, "{text}");
     }
     assert_eq!(listener("LISTEN 0 128 [::]:22 [::]:*"), Some((22, "a process that ss does not name".into())));
