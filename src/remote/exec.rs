@@ -32,8 +32,8 @@ pub(super) struct Started {
 pub(super) enum Input {
     /// All of it at once.
     Bytes(Vec<u8>),
-    /// As it comes, with the size in bytes where that is known, else 0.
-    Stream(Payload, u64),
+    /// As it comes.
+    Stream(Payload),
 }
 
 /// How a change ended.
@@ -62,13 +62,12 @@ pub(super) async fn collect(started: Started, input: Input) -> Result<Output, St
     Ok(Output { status: status?, stdout, stderr })
 }
 
-/// Runs to the end and passes lines and progress on as they come.
-pub(super) async fn follow(started: Started, input: Input, signals: &Signals) -> Ended {
+/// Runs to the end and passes lines and progress on as they come. `total` is how many bytes progress leads to, 0 where that is not known.
+pub(super) async fn follow(started: Started, input: Input, total: u64, signals: &Signals) -> Ended {
     let Started { stdin, stdout, stderr, end } = started;
-    let total = if let Input::Stream(_, total) = &input { *total } else { 0 };
     let listener = Listener { signals, total, heard: Mutex::default() };
     let (sent, (), (), status) =
-        tokio::join!(send(stdin, input, Some(signals)), listener.hear(stdout), listener.hear(stderr), end);
+        tokio::join!(send(stdin, input, Some((signals, total))), listener.hear(stdout), listener.hear(stderr), end);
     let heard = listener.heard.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ended { status, lines: heard.lines.into(), digest: heard.digest, source: sent.err() }
 }
@@ -78,13 +77,13 @@ pub(super) async fn follow(started: Started, input: Input, signals: &Signals) ->
 async fn send(
     mut stdin: Box<dyn AsyncWrite + Send + Unpin>,
     input: Input,
-    signals: Option<&Signals>,
+    progress: Option<(&Signals, u64)>,
 ) -> Result<(), String> {
     match input {
         Input::Bytes(bytes) => {
             let _closed = stdin.write_all(&bytes).await;
         }
-        Input::Stream(mut payload, total) => {
+        Input::Stream(mut payload) => {
             let mut buffer = vec![0; 128 * 1024];
             let mut done = 0;
             loop {
@@ -93,7 +92,7 @@ async fn send(
                     break;
                 }
                 done += count as u64;
-                if let Some(signals) = signals {
+                if let Some((signals, total)) = progress {
                     let _gone = signals.send(Signal::Bytes { done, total });
                 }
             }

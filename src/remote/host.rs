@@ -214,16 +214,18 @@ impl Mutate for Host {
         signals: &Signals,
     ) -> Result<(), RemoteError> {
         let call = script::call(op, record, &self.layout).map_err(|reason| self.garbled(reason))?;
+        let size = if let Op::Fetch(fetch) = op { fetch.size } else { 0 };
         let input = match (call.input, payload) {
             (Some(secret), _) => Input::Bytes(secret.expose_secret().as_bytes().to_vec()),
-            (None, Some(payload)) => Input::Stream(payload, if let Op::Fetch(fetch) = op { fetch.size } else { 0 }),
+            (None, Some(payload)) => Input::Stream(payload),
             (None, None) => Input::Bytes(Vec::new()),
         };
         let limit = call.seconds.to_string();
         let _permit = self.permits.acquire().await.map_err(|error| self.lost(error.to_string()))?;
         let begun = Instant::now();
         let started = self.start(&self.privileged(&exec::limited(&limit, call.script, &call.args))).await?;
-        let ended = timeout(Duration::from_secs(call.seconds) + GRACE, exec::follow(started, input, signals)).await;
+        let ended =
+            timeout(Duration::from_secs(call.seconds) + GRACE, exec::follow(started, input, size, signals)).await;
         let ended = ended.map_err(|_| self.timed_out(call.seconds, Vec::new()))?;
         let status = ended.status.map_err(|reason| self.lost(reason))?;
         let host = self.name.clone();

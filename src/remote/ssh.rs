@@ -130,7 +130,8 @@ impl Target {
         } else if said("host key is known for") || said("Host key verification failed") {
             Refusal::KeyUnknown
         } else if let Some(reason) = line_with(text, &["Permission denied (", "Too many authentication failures"]) {
-            let user = reason.split_once('@').map(|(user, _)| user.to_owned());
+            let user =
+                reason.split_once('@').map(|(user, _)| user.trim().to_owned()).filter(|user| !user.contains(' '));
             let user = user.or_else(|| self.user.clone()).unwrap_or_else(|| "the user of ssh_config".into());
             Refusal::Other(RemoteError::Denied { host, user, reason: summary(text) })
         } else if said("UNKNOWN port") || said("stdio forwarding failed") {
@@ -177,13 +178,13 @@ async fn attempt(target: &Target) -> Result<Arc<Session>, Refusal> {
     }
 }
 
-/// Starts a command; its words are quoted for the login shell, which has nothing more to do than to start `sh`.
+/// Starts a command, whatever the login shell is.
 pub(super) async fn start(session: &Arc<Session>, argv: &[&str]) -> Result<Started, String> {
-    let (program, args) = argv.split_first().ok_or("no program")?;
+    let line = command_line(argv);
     let patience = Instant::now() + SLOT;
     let mut child = loop {
-        let mut command = Session::to_command(session.clone(), *program);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = Session::to_raw_command(session.clone(), &line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn().await.map_err(|error| chain(&error)) {
             // sshd counts a session a moment longer than its command runs. Nothing was started, so asking again is safe.
             Err(reason) if reason.contains("Session open refused") && Instant::now() < patience => {
@@ -194,7 +195,7 @@ pub(super) async fn start(session: &Arc<Session>, argv: &[&str]) -> Result<Start
     };
     let pipes = (child.stdin().take(), child.stdout().take(), child.stderr().take());
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-        return Err(format!("{program}: no pipes"));
+        return Err("no pipes to the command".into());
     };
     let end = async move {
         match child.wait().await {
@@ -205,6 +206,21 @@ pub(super) async fn start(session: &Arc<Session>, argv: &[&str]) -> Result<Start
         }
     };
     Ok(Started { stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr), end: Box::pin(end) })
+}
+
+/// One line that means the same to every login shell, be it bash, fish or csh: it starts `sh` with two words in single quotes that hold
+/// nothing which any of them would read. The second word is the command, quoted for `sh`, with all else as octal escapes.
+fn command_line(argv: &[&str]) -> String {
+    let quoted: Vec<String> = argv.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
+    let mut line = "sh -c 'eval \"$(printf %b \"$1\")\"' sh '".to_owned();
+    for byte in quoted.join(" ").bytes() {
+        match byte {
+            b'\'' | b'\\' | b'!' | 0..=0x1f | 0x7f.. => line.push_str(&format!("\\0{byte:03o}")),
+            _ => line.push(char::from(byte)),
+        }
+    }
+    line.push('\'');
+    line
 }
 
 /// A socket's path may have about 100 bytes, so it belongs in a short folder.
@@ -237,4 +253,72 @@ pub(super) fn summary(text: &str) -> String {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_login_shell_passes_words_on_as_they_are() {
+        let long = "x".repeat(20_000);
+        let words = [
+            "a b", "$HOME", "`id`", "'", "\"", "\\", "\\'", "a\nb\n", "", "*", "!x !!", "~", "-n", "ä€", "%s\\n",
+            &long, "\t", "{a,b}",
+        ];
+        let argv: Vec<&str> = ["sh", "-c", "printf '[%s]' \"$@\"", "sh"].into_iter().chain(words).collect();
+        let expected: String = words.iter().map(|word| format!("[{word}]")).collect();
+        let mut tried = 0;
+        for shell in ["sh", "dash", "bash", "zsh", "fish", "csh", "tcsh"] {
+            let Ok(output) = std::process::Command::new(shell).arg("-c").arg(command_line(&argv)).output() else {
+                continue;
+            };
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{shell}");
+            tried += 1;
+        }
+        assert!(tried > 0);
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let host: Host = serde_json::from_str(r#"{ "address": "h", "user": "jo" }"#).unwrap();
+        let target = Target::new(&host, &Connect::default());
+        for (text, expected) in [
+            (
+                "ssh: connect to host h port 22: No route to host",
+                "h cannot be reached: ssh: connect to host h port 22: No route to host",
+            ),
+            (
+                "Connection timed out during banner exchange\n",
+                "h cannot be reached: Connection timed out during banner exchange",
+            ),
+            ("", "h cannot be reached: ssh gave no reason"),
+            (
+                "jo@h: Permission denied (publickey).",
+                "h does not accept the login of jo: jo@h: Permission denied (publickey).",
+            ),
+            (
+                "Received disconnect from h port 22:2: Too many authentication failures",
+                "h does not accept the login of jo: Received disconnect from h port 22:2: Too many authentication failures",
+            ),
+            (
+                "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nOffending RSA key in /k:3\nHost key verification failed.",
+                "the host key of h has changed: Offending RSA key in /k:3",
+            ),
+            (
+                "No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.",
+                "unknown",
+            ),
+            ("Connection closed by UNKNOWN port 65535", "on the way"),
+        ] {
+            let said = match target.refusal(text) {
+                Refusal::KeyUnknown => "unknown".to_owned(),
+                Refusal::OnTheWay(_) => "on the way".to_owned(),
+                Refusal::Other(error) => error.to_string(),
+            };
+            assert_eq!(said, expected);
+        }
+    }
 }

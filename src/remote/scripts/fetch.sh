@@ -39,6 +39,7 @@ if [ ! -f "$staged" ] || [ "$(sha256 "$staged")" != "$expected" ]; then
     }
     # An empty file is a file, too.
     [ -e "$part" ] || : >"$part"
+    stat -c '::bytes %s' -- "$part"
   fi
   actual=$(sha256 "$part")
   if [ "$actual" != "$expected" ]; then
