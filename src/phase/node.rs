@@ -43,7 +43,9 @@ fn inputs(context: &Context<'_>, support: &Support) -> Inputs {
         install: spec.runtime.install,
         proxy_mode: spec.kubernetes.proxy_mode,
         swap: spec.kubernetes.swap,
-        ipv6: [spec.kubernetes.pod_subnet, spec.kubernetes.service_subnet].iter().any(|net| matches!(net, IpNet::V6(_))),
+        ipv6: [spec.kubernetes.pod_subnet, spec.kubernetes.service_subnet]
+            .iter()
+            .any(|net| matches!(net, IpNet::V6(_))),
         restrict_oom_score: context.node.restrict_oom_score,
     }
 }
@@ -55,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_step_waits_for_its_own_phase_and_for_every_file() {
-        let task = Task { name: "kubelet".into(), title: "t".into(), op: Op::SwapOff, after: vec!["kubelet-unit".into()] };
+        let task =
+            Task { name: "kubelet".into(), title: "t".into(), op: Op::SwapOff, after: vec!["kubelet-unit".into()] };
         let step = step(task, &["artifacts/kubelet".into(), "artifacts/kine".into()]);
         assert_eq!(step.id, "node/kubelet");
         assert_eq!(step.after, ["node/kubelet-unit", "artifacts/kubelet", "artifacts/kine"]);

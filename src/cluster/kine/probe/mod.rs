@@ -8,6 +8,7 @@ mod frame;
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::config::{Cluster, Listen};
 use crate::op::Script;
 use crate::remote::{Output, Query, Question, RemoteError};
 
@@ -40,6 +41,21 @@ pub enum Endpoint {
         /// The path of the client's key.
         key: String,
     },
+}
+
+impl Endpoint {
+    /// Where kine's main shard listens in a cluster of ours.
+    pub fn of(cluster: &Cluster) -> Self {
+        match cluster.spec.kine.listen {
+            Listen::Unix => Self::Unix { socket: "/run/etcdless/kine/main.sock".into() },
+            Listen::Tcp => Self::Tcp {
+                url: "https://127.0.0.1:2379".into(),
+                ca: "/etc/etcdless/kine/pki/ca.crt".into(),
+                cert: "/etc/etcdless/kine/pki/client.crt".into(),
+                key: "/etc/etcdless/kine/pki/client.key".into(),
+            },
+        }
+    }
 }
 
 /// How fast kine is, as seen from the host: medians without the connection's set-up.
