@@ -200,7 +200,10 @@ impl Op {
                 insert(&mut probes.files, watches);
             }
             Self::Image(image) => insert(&mut probes.images, [&image.reference]),
-            Self::Certificates { directory } => insert(&mut probes.texts, certificates(directory).iter()),
+            Self::Certificates { directory } => {
+                insert(&mut probes.texts, certificates(directory).iter());
+                insert(&mut probes.files, crate::pki::keys(directory).iter());
+            }
             Self::Script(script) => insert(&mut probes.files, script.creates.iter().chain(&script.watches)),
             Self::Module { .. } | Self::SwapOff => {}
         }

@@ -1,8 +1,154 @@
-//! stub
-use super::Catalogue;
-use crate::config::Cluster;
+//! From versions to files and images: everything that etcdless brings to a host, by its publisher's own address.
+
+use super::releases::{FLANNEL, FLANNEL_CNI, Support, nearest};
+use super::{Catalogue, Item};
+use crate::config::{Cluster, Install, Network, Placement};
 
 /// Everything that a control plane of this architecture (`amd64`, `arm64`) needs.
-pub fn catalogue(_cluster: &Cluster, _arch: &str) -> Catalogue {
-    todo!()
+///
+/// A Kubernetes version that is not supported gets what goes with the nearest; `cluster::versions::check_pair` refuses it before that matters.
+pub fn catalogue(cluster: &Cluster, arch: &str) -> Catalogue {
+    let support = nearest(&cluster.spec.kubernetes.version);
+    Catalogue { files: files(cluster, &support, arch), images: images(cluster, &support) }
+}
+
+fn files(cluster: &Cluster, support: &Support, arch: &str) -> Vec<Item> {
+    let spec = &cluster.spec;
+    let mut files: Vec<Item> = ["kubeadm", "kubelet", "kubectl"]
+        .map(|name| {
+            let version = spec.kubernetes.version.to_string();
+            let url = format!("https://dl.k8s.io/release/{version}/bin/linux/{arch}/{name}");
+            Item { name: name.into(), checksum_url: format!("{url}.sha256"), url, version }
+        })
+        .into();
+    let cni = format!("cni-plugins-linux-{arch}-{}.tgz", support.cni);
+    files.push(on_github("cni-plugins", "containernetworking/plugins", support.cni, &cni, &format!("{cni}.sha256")));
+    if spec.runtime.install == Install::Release {
+        let bare = support.containerd.trim_start_matches('v');
+        let tar = format!("containerd-{bare}-linux-{arch}.tar.gz");
+        let sum = format!("{tar}.sha256sum");
+        files.push(on_github("containerd", "containerd/containerd", support.containerd, &tar, &sum));
+        let runc = format!("runc.{arch}");
+        files.push(on_github("runc", "opencontainers/runc", support.runc, &runc, "runc.sha256sum"));
+    }
+    // Elsewhere kine comes as an image.
+    if spec.kine.placement == Placement::Systemd {
+        let version = spec.kine.version.to_string();
+        let (program, sums) = (format!("kine-{arch}"), format!("sha256sum-{arch}.txt"));
+        files.push(on_github("kine", "k3s-io/kine", &version, &program, &sums));
+    }
+    files
+}
+
+fn on_github(name: &str, repository: &str, version: &str, file: &str, checksums: &str) -> Item {
+    let release = format!("https://github.com/{repository}/releases/download/{version}");
+    Item {
+        name: name.into(),
+        version: version.into(),
+        url: format!("{release}/{file}"),
+        checksum_url: format!("{release}/{checksums}"),
+    }
+}
+
+/// In the order in which they are needed. kine's is always there: it carries a shell, and `verify` runs its probe Pod from it.
+fn images(cluster: &Cluster, support: &Support) -> Vec<String> {
+    let spec = &cluster.spec;
+    let kubernetes = &spec.kubernetes.version;
+    let mut images = vec![
+        format!("docker.io/rancher/kine:{}", spec.kine.version),
+        format!("registry.k8s.io/pause:{}", support.pause),
+        format!("registry.k8s.io/kube-apiserver:{kubernetes}"),
+        format!("registry.k8s.io/kube-controller-manager:{kubernetes}"),
+        format!("registry.k8s.io/kube-scheduler:{kubernetes}"),
+        format!("registry.k8s.io/kube-proxy:{kubernetes}"),
+    ];
+    if matches!(spec.network, Network::Flannel(_)) {
+        images.push(format!("ghcr.io/flannel-io/flannel-cni-plugin:{FLANNEL_CNI}"));
+        images.push(format!("ghcr.io/flannel-io/flannel:{FLANNEL}"));
+    }
+    images.push(format!("registry.k8s.io/coredns/coredns:{}", support.coredns));
+    images
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used)]
+    use super::*;
+
+    fn listed(spec: serde_json::Value, arch: &str) -> String {
+        let mut document = serde_json::json!({
+            "apiVersion": "etcdless.dev/v1alpha1", "kind": "Cluster", "metadata": { "name": "demo" }, "spec": spec,
+        });
+        document["spec"]["hosts"] = serde_json::json!([{ "address": "10.0.0.11" }]);
+        let cluster: Cluster = serde_json::from_value(document).unwrap();
+        let Catalogue { files, images } = catalogue(&cluster, arch);
+        let file = |item: &Item| format!("{} {}\n  {}\n  {}", item.name, item.version, item.url, item.checksum_url);
+        files.iter().map(file).chain(images).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_default_cluster_on_amd64() {
+        let spec = serde_json::json!({ "kubernetes": { "version": "v1.34.4" }, "kine": { "version": "v0.16.4" } });
+        insta::assert_snapshot!(listed(spec, "amd64"), @r"
+        kubeadm v1.34.4
+          https://dl.k8s.io/release/v1.34.4/bin/linux/amd64/kubeadm
+          https://dl.k8s.io/release/v1.34.4/bin/linux/amd64/kubeadm.sha256
+        kubelet v1.34.4
+          https://dl.k8s.io/release/v1.34.4/bin/linux/amd64/kubelet
+          https://dl.k8s.io/release/v1.34.4/bin/linux/amd64/kubelet.sha256
+        kubectl v1.34.4
+          https://dl.k8s.io/release/v1.34.4/bin/linux/amd64/kubectl
+          https://dl.k8s.io/release/v1.34.4/bin/linux/amd64/kubectl.sha256
+        cni-plugins v1.8.0
+          https://github.com/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-amd64-v1.8.0.tgz
+          https://github.com/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-amd64-v1.8.0.tgz.sha256
+        containerd v2.2.0
+          https://github.com/containerd/containerd/releases/download/v2.2.0/containerd-2.2.0-linux-amd64.tar.gz
+          https://github.com/containerd/containerd/releases/download/v2.2.0/containerd-2.2.0-linux-amd64.tar.gz.sha256sum
+        runc v1.3.3
+          https://github.com/opencontainers/runc/releases/download/v1.3.3/runc.amd64
+          https://github.com/opencontainers/runc/releases/download/v1.3.3/runc.sha256sum
+        docker.io/rancher/kine:v0.16.4
+        registry.k8s.io/pause:3.10.1
+        registry.k8s.io/kube-apiserver:v1.34.4
+        registry.k8s.io/kube-controller-manager:v1.34.4
+        registry.k8s.io/kube-scheduler:v1.34.4
+        registry.k8s.io/kube-proxy:v1.34.4
+        ghcr.io/flannel-io/flannel-cni-plugin:v1.8.0-flannel1
+        ghcr.io/flannel-io/flannel:v0.28.4
+        registry.k8s.io/coredns/coredns:v1.12.1
+        ");
+    }
+
+    #[test]
+    fn everything_that_can_differ_on_arm64() {
+        let spec = serde_json::json!({
+            "kubernetes": { "version": "1.30.5" }, "kine": { "version": "v0.17.1", "placement": "systemd" },
+            "runtime": { "install": "packages" }, "network": { "none": {} },
+        });
+        insta::assert_snapshot!(listed(spec, "arm64"), @r"
+        kubeadm v1.30.5
+          https://dl.k8s.io/release/v1.30.5/bin/linux/arm64/kubeadm
+          https://dl.k8s.io/release/v1.30.5/bin/linux/arm64/kubeadm.sha256
+        kubelet v1.30.5
+          https://dl.k8s.io/release/v1.30.5/bin/linux/arm64/kubelet
+          https://dl.k8s.io/release/v1.30.5/bin/linux/arm64/kubelet.sha256
+        kubectl v1.30.5
+          https://dl.k8s.io/release/v1.30.5/bin/linux/arm64/kubectl
+          https://dl.k8s.io/release/v1.30.5/bin/linux/arm64/kubectl.sha256
+        cni-plugins v1.8.0
+          https://github.com/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-arm64-v1.8.0.tgz
+          https://github.com/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-arm64-v1.8.0.tgz.sha256
+        kine v0.17.1
+          https://github.com/k3s-io/kine/releases/download/v0.17.1/kine-arm64
+          https://github.com/k3s-io/kine/releases/download/v0.17.1/sha256sum-arm64.txt
+        docker.io/rancher/kine:v0.17.1
+        registry.k8s.io/pause:3.9
+        registry.k8s.io/kube-apiserver:v1.30.5
+        registry.k8s.io/kube-controller-manager:v1.30.5
+        registry.k8s.io/kube-scheduler:v1.30.5
+        registry.k8s.io/kube-proxy:v1.30.5
+        registry.k8s.io/coredns/coredns:v1.11.3
+        ");
+    }
 }

@@ -1,8 +1,14 @@
-//! Files and images: what a cluster needs (`catalogue`), where it comes from (`source`), and streams of it (`download`, `registry`).
+//! Files and images: which go together (`releases`), what a cluster needs (`catalogue`), where it comes from (`source`), and streams of it
+//! (`download`, `registry`).
 
 pub mod catalogue;
+pub mod checksum;
 pub mod download;
+pub mod http;
+mod layout;
+mod probe;
 pub mod registry;
+pub mod releases;
 pub mod source;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,232 @@
-//! stub
+//! kubeadm's documents: rendered from templates, with the raw overlays of `spec.kubeadm` merged over them, and kubeadm's patches.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
 use crate::assets::Assets;
+use crate::cluster::kine::{self, Listener};
 use crate::cluster::node::Node;
-use crate::config::Cluster;
-use crate::failure::Failure;
+use crate::cluster::versions::support;
+use crate::config::{Address, Cluster, Placement, ProxyMode, Swap};
+use crate::failure::{Failure, Kind};
+use crate::op::File;
+use crate::render::render;
+
+/// Where the document for `kubeadm init` belongs.
+pub const INIT: &str = "/etc/etcdless/kubeadm/init.yaml";
+
+/// The folder of kubeadm's patches.
+pub const PATCHES: &str = "/etc/etcdless/kubeadm/patches";
+
+/// The API server's port.
+pub const API_PORT: u16 = 6443;
+
+/// What kubeadm can patch (cmd/kubeadm/app/util/patches); it passes over a file named otherwise.
+const TARGETS: [&str; 6] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubeletconfiguration",
+    "corednsdeployment",
+];
 
 /// The document for `kubeadm init` on this node: InitConfiguration, ClusterConfiguration, KubeletConfiguration, KubeProxyConfiguration.
-pub fn init_document(_cluster: &Cluster, _node: &Node, _assets: &Assets) -> Result<String, Failure> {
-    todo!()
+///
+/// It holds no secret: kubeadm makes the bootstrap token itself.
+pub fn init_document(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<String, Failure> {
+    let values = Values::new(cluster, node)?;
+    let overlays = &cluster.spec.kubeadm;
+    let documents = [
+        document(assets, "kubeadm/init.yaml.j2", &values, &overlays.init)?,
+        document(assets, "kubeadm/cluster.yaml.j2", &values, &overlays.cluster)?,
+        document(assets, "kubeadm/kubelet.yaml.j2", &values, &overlays.kubelet)?,
+        document(assets, "kubeadm/kube-proxy.yaml.j2", &values, &overlays.kube_proxy)?,
+    ];
+    Ok(format!("# Written by etcdless.\n{}", documents.join("---\n")))
+}
+
+/// The user's patches. A sidecar's is among [`kine::files`].
+pub fn patch_files(cluster: &Cluster) -> Result<Vec<File>, Failure> {
+    cluster
+        .spec
+        .kubeadm
+        .patches
+        .iter()
+        .map(|(name, content)| {
+            check_patch_name(name)?;
+            Ok(File::new(format!("{PATCHES}/{name}"), 0o644, content.as_str()))
+        })
+        .collect()
+}
+
+/// What the templates may say, both API versions alike.
+#[derive(Serialize)]
+struct Values {
+    api: &'static str,
+    name: String,
+    address: String,
+    api_port: u16,
+    schedulable: bool,
+    patches: Option<&'static str>,
+    cluster: String,
+    version: String,
+    endpoint: String,
+    pod_subnet: String,
+    service_subnet: String,
+    dns_domain: String,
+    etcd: String,
+    sockets: Option<&'static str>,
+    pki: Option<&'static str>,
+    sans: Vec<String>,
+    keep_swap: bool,
+    allow_cgroup_v1: bool,
+    proxy_mode: Option<ProxyMode>,
+    conntrack: bool,
+}
+
+impl Values {
+    fn new(cluster: &Cluster, node: &Node) -> Result<Self, Failure> {
+        let spec = &cluster.spec;
+        let process = kine::process(cluster, node);
+        let (sockets, pki) = match process.listener {
+            Listener::Socket(_) => (Some(kine::SOCKETS), None),
+            Listener::Tcp(_) => (None, Some(kine::PKI)),
+        };
+        let Some(support) = support(&spec.kubernetes.version) else {
+            return Err(Failure::new(Kind::Config, format!("Kubernetes {} is not supported", spec.kubernetes.version)));
+        };
+        let patched = !spec.kubeadm.patches.is_empty() || spec.kine.placement == Placement::Sidecar;
+        Ok(Self {
+            api: support.kubeadm_api,
+            name: node.name.clone(),
+            address: node.address.to_string(),
+            api_port: API_PORT,
+            schedulable: node.schedulable,
+            patches: patched.then_some(PATCHES),
+            cluster: cluster.metadata.name.to_string(),
+            version: spec.kubernetes.version.to_string(),
+            endpoint: format!("{}:{API_PORT}", cluster.api_name()),
+            pod_subnet: spec.kubernetes.pod_subnet.to_string(),
+            service_subnet: spec.kubernetes.service_subnet.to_string(),
+            dns_domain: spec.kubernetes.dns_domain.clone(),
+            etcd: process.url(),
+            sockets,
+            pki,
+            sans: sans(cluster, node),
+            keep_swap: spec.kubernetes.swap == Swap::Keep,
+            // The kubelet knows the field since 1.31 and refuses cgroup v1 without it from 1.35.
+            allow_cgroup_v1: node.cgroup_v1 && support.minor >= 31,
+            proxy_mode: spec.kubernetes.proxy_mode,
+            conntrack: node.conntrack_writable,
+        })
+    }
+}
+
+/// The names that the API's certificate covers beside those that kubeadm adds by itself.
+fn sans(cluster: &Cluster, node: &Node) -> Vec<String> {
+    let host = cluster.spec.hosts.iter().find(|host| host.label() == node.label);
+    let mut sans = vec![cluster.api_name(), node.address.to_string(), "127.0.0.1".into()];
+    if let Some(Address::Ssh(address)) = host.map(|host| &host.address) {
+        // What the user reaches the host by. An alias of ssh_config may be no DNS name, and kubeadm would refuse it.
+        if !sans.contains(address) && (address.parse::<std::net::IpAddr>().is_ok() || is_dns_name(address)) {
+            sans.push(address.clone());
+        }
+    }
+    sans
+}
+
+/// RFC 1123 as Kubernetes reads it: labels joined by dots, 253 characters at most.
+fn is_dns_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(|label| label.parse::<crate::config::DnsLabel>().is_ok())
+}
+
+fn check_patch_name(name: &str) -> Result<(), Failure> {
+    let known = TARGETS.iter().any(|target| name.starts_with(target));
+    let readable = ["yaml", "json"].iter().any(|end| name.ends_with(&format!(".{end}")));
+    if known && readable && !name.contains(['/', '\n', '\0']) {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Config, format!("spec.kubeadm.patches: kubeadm would not read a patch named `{name}`"))
+        .hint(format!("write TARGET[SUFFIX][+TYPE].yaml; TARGET is one of {}", TARGETS.join(", "))))
+}
+
+/// One document. Without an overlay it is the template's text; with one it is written anew, since a merge keeps no comments.
+fn document(assets: &Assets, template: &str, values: &Values, overlay: &Map<String, Value>) -> Result<String, Failure> {
+    let text = render(assets, template, values)?;
+    if overlay.is_empty() {
+        return Ok(text);
+    }
+    let unusable = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            Kind::Config,
+            format!("{} is no usable YAML: {error}", assets.describe(&format!("templates/{template}"))),
+        )
+    };
+    let mut document: Value = serde_yaml::from_str(&text).map_err(|error| unusable(&error))?;
+    merge(&mut document, &Value::Object(overlay.clone()));
+    // Quotes everything that YAML 1.1, which Go's reader follows, would take for something else than text.
+    serde_saphyr::to_string(&document).map_err(|error| unusable(&error))
+}
+
+/// RFC 7396: objects merge, null deletes, everything else replaces.
+fn merge(target: &mut Value, overlay: &Value) {
+    let Value::Object(overlay) = overlay else {
+        *target = overlay.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in overlay {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key.as_str()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn overlays_merge_as_rfc_7396_says() {
+        for (target, overlay, expected) in [
+            (json!({"a": 1}), json!({"b": 2}), json!({"a": 1, "b": 2})),
+            (json!({"a": {"b": 1, "c": 2}}), json!({"a": {"b": 3}}), json!({"a": {"b": 3, "c": 2}})),
+            (json!({"a": [1, 2]}), json!({"a": [3]}), json!({"a": [3]})),
+            (json!({"a": 1, "b": 2}), json!({"a": null}), json!({"b": 2})),
+            (json!({"a": "text"}), json!({"a": {"b": null, "c": 1}}), json!({"a": {"c": 1}})),
+            (json!({}), json!({"a": {"b": {"c": null}}}), json!({"a": {"b": {}}})),
+            (json!({"a": {"b": 1}}), json!({"a": "text"}), json!({"a": "text"})),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, &overlay);
+            assert_eq!(merged, expected, "{target} with {overlay}");
+        }
+    }
+
+    #[test]
+    fn patch_names_are_those_that_kubeadm_reads() {
+        for name in ["kube-apiserver.yaml", "kube-apiserver0+strategic.yaml", "kubeletconfiguration+json.json"] {
+            assert!(check_patch_name(name).is_ok(), "{name}");
+        }
+        for name in ["apiserver.yaml", "kube-apiserver.yml", "kube-apiserver/../../x.yaml", "kube-apiserver", ""] {
+            assert!(check_patch_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn aliases_that_are_no_dns_names_are_told_apart() {
+        for (name, expected) in
+            [("cp1", true), ("cp1.example.com", true), ("my_host", false), ("CP1", false), ("a..b", false), ("", false)]
+        {
+            assert_eq!(is_dns_name(name), expected, "{name}");
+        }
+    }
 }

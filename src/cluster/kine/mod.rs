@@ -1,3 +1,255 @@
-//! stub
+//! kine, the process that stands where etcd would: one typed description of it, and three ways to run it.
+//!
+//! The datastore's endpoint may hold a password. It is in one root-only file a shard and nowhere else: not in an argument, a Pod, a unit
+//! or a patch.
 
 pub mod probe;
+pub mod sidecar;
+pub mod static_pod;
+pub mod systemd;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use crate::assets::Assets;
+use crate::cluster::kubeadm;
+use crate::cluster::node::Node;
+use crate::config::{Cluster, Datastore, Listen, Placement, Version};
+use crate::datastore::sqlite;
+use crate::failure::{Failure, Kind};
+use crate::op::{File, certificates, sha256};
+
+/// The shard that every cluster has.
+pub const MAIN: &str = "main";
+
+/// The folder of the sockets, one a shard. systemd-tmpfiles makes it at boot; it outlives every kine.
+pub const SOCKETS: &str = "/run/etcdless/kine";
+
+/// The folder of endpoint files; root's alone.
+pub const CONFIG: &str = "/etc/etcdless/kine";
+
+/// The folder of the certificates of `listen: tcp`.
+pub const PKI: &str = "/etc/etcdless/kine/pki";
+
+/// What systemd-tmpfiles reads.
+pub const TMPFILES: &str = "/etc/tmpfiles.d/etcdless.conf";
+
+/// The image without its tag.
+pub const IMAGE: &str = "docker.io/rancher/kine";
+
+/// The port of shard `main` under `listen: tcp`, on loopback.
+const PORT: u16 = 2379;
+
+/// The first metrics port, on loopback; each further shard has the next one.
+const METRICS_PORT: u16 = 2381;
+
+/// One kine process.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Which store it serves: `main`, or the name of a shard.
+    pub shard: String,
+    /// kine's release.
+    pub version: Version,
+    /// What the API server reaches it by.
+    pub listener: Listener,
+    /// What kine opens, as its `--endpoint` takes it.
+    pub endpoint: SecretString,
+    /// Its metrics port on 127.0.0.1.
+    pub metrics_port: u16,
+}
+
+/// What a kine process listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listener {
+    /// A unix socket, by absolute path. kine makes it mode 0600.
+    Socket(String),
+    /// A port on 127.0.0.1, with mutual TLS.
+    Tcp(u16),
+}
+
+/// The kine process of a control plane.
+pub fn process(cluster: &Cluster, _node: &Node) -> Process {
+    Process {
+        shard: MAIN.into(),
+        version: cluster.spec.kine.version.clone(),
+        listener: match cluster.spec.kine.listen {
+            Listen::Unix => Listener::Socket(format!("{SOCKETS}/{MAIN}.sock")),
+            Listen::Tcp => Listener::Tcp(PORT),
+        },
+        endpoint: match cluster.spec.datastore {
+            Datastore::Sqlite(_) => sqlite::endpoint(MAIN).into(),
+        },
+        metrics_port: METRICS_PORT,
+    }
+}
+
+/// Every file that the placement needs on disk, except the certificates of `listen: tcp`, which are made when they are placed.
+/// What makes kine start comes last. A sidecar's patch is among them; [`kubeadm::patch_files`] has the user's.
+pub fn files(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<Vec<File>, Failure> {
+    let process = process(cluster, node);
+    let by_listener = matches!(process.listener, Listener::Socket(_)).then(tmpfiles);
+    let by_placement = match cluster.spec.kine.placement {
+        Placement::StaticPod => static_pod::files(&process, assets)?,
+        Placement::Systemd => systemd::files(&process, assets)?,
+        Placement::Sidecar => sidecar::files(cluster, &process, assets)?,
+    };
+    Ok(by_listener.into_iter().chain(by_placement).collect())
+}
+
+/// The folders that the placement needs, with their modes, parents first.
+pub fn directories(cluster: &Cluster, node: &Node) -> Vec<(&'static str, u32)> {
+    let by_listener: &[_] = match process(cluster, node).listener {
+        Listener::Socket(_) => &[("/run/etcdless", 0o755), (SOCKETS, 0o700)],
+        Listener::Tcp(_) => &[(PKI, 0o700)],
+    };
+    let by_placement: &[_] = match cluster.spec.kine.placement {
+        Placement::StaticPod => &[(static_pod::MANIFESTS, 0o700)],
+        Placement::Sidecar => &[("/etc/etcdless/kubeadm", 0o755), (kubeadm::PATCHES, 0o755)],
+        Placement::Systemd => &[],
+    };
+    let always = [("/etc/etcdless", 0o755), (CONFIG, 0o700), ("/var/lib/etcdless", 0o755), (sqlite::DIRECTORY, 0o700)];
+    always.iter().chain(by_listener).chain(by_placement).copied().collect()
+}
+
+impl Process {
+    /// What a Pod of it is called: `kine`, or `kine-SHARD`.
+    pub fn name(&self) -> String {
+        match self.shard.as_str() {
+            MAIN => "kine".into(),
+            shard => format!("kine-{shard}"),
+        }
+    }
+
+    /// The image, as the kubelet pulls it.
+    pub fn image(&self) -> String {
+        format!("{IMAGE}:{}", self.version)
+    }
+
+    /// The systemd unit.
+    pub fn unit(&self) -> String {
+        format!("etcdless-kine-{}.service", self.shard)
+    }
+
+    /// The file that holds the endpoint for a container: one line.
+    pub fn endpoint_file(&self) -> String {
+        format!("{CONFIG}/{}.endpoint", self.shard)
+    }
+
+    /// The file that holds the endpoint for systemd: `KINE_ENDPOINT="..."`.
+    pub fn environment_file(&self) -> String {
+        format!("{CONFIG}/{}.env", self.shard)
+    }
+
+    /// What the API server, and a probe on the host, connects to.
+    pub fn url(&self) -> String {
+        match &self.listener {
+            Listener::Socket(path) => format!("unix://{path}"),
+            Listener::Tcp(port) => format!("https://127.0.0.1:{port}"),
+        }
+    }
+
+    /// kine's flags, all but the endpoint, which only ever travels by its environment. Compaction is the API server's alone.
+    pub fn flags(&self) -> Vec<String> {
+        let address = match &self.listener {
+            Listener::Socket(path) => format!("unix://{path}"),
+            Listener::Tcp(port) => format!("127.0.0.1:{port}"),
+        };
+        let mut flags = vec![
+            format!("--listen-address={address}"),
+            format!("--metrics-bind-address=127.0.0.1:{}", self.metrics_port),
+            "--compact-interval=0".into(),
+        ];
+        if let Listener::Tcp(_) = self.listener {
+            flags.extend([
+                format!("--server-cert-file={PKI}/server.crt"),
+                format!("--server-key-file={PKI}/server.key"),
+                format!("--trusted-ca-file={PKI}/ca.crt"),
+                // The kubelet's probes speak plain HTTP to loopback.
+                "--metrics-ignore-tls-config=true".into(),
+            ]);
+        }
+        flags
+    }
+
+    /// Files that kine reads once, when it starts: after a change of one of them it must be restarted.
+    pub fn watches(&self, placement: Placement) -> Vec<String> {
+        let endpoint = match placement {
+            Placement::Systemd => self.environment_file(),
+            Placement::StaticPod | Placement::Sidecar => self.endpoint_file(),
+        };
+        let pki = match self.listener {
+            Listener::Tcp(_) => certificates(PKI).to_vec(),
+            Listener::Socket(_) => Vec::new(),
+        };
+        [endpoint].into_iter().chain(pki).collect()
+    }
+
+    /// The endpoint, where it is one line of text; nothing else survives the way into kine's environment.
+    fn endpoint_line(&self) -> Result<&str, Failure> {
+        let endpoint = self.endpoint.expose_secret();
+        if endpoint.is_empty() || endpoint.chars().any(char::is_control) {
+            let message =
+                format!("the datastore endpoint of shard {} is empty or holds control characters", self.shard);
+            return Err(Failure::new(Kind::Config, message).hint("write it as one line"));
+        }
+        Ok(endpoint)
+    }
+
+    /// The endpoint for a container, as [`START`] reads it.
+    fn endpoint_secret(&self) -> Result<File, Failure> {
+        Ok(File::secret(self.endpoint_file(), 0o600, format!("{}\n", self.endpoint_line()?)))
+    }
+
+    /// Changes with the endpoint, so that the kubelet starts kine anew. Pods can be read by more people than the endpoint: 16 bits
+    /// notice a change and are far too few to guess a password by.
+    fn revision(&self) -> String {
+        sha256(self.endpoint.expose_secret().as_bytes()).chars().take(4).collect()
+    }
+}
+
+/// Starts kine with the endpoint from the file `$1` and the further arguments. Without an endpoint kine would open an empty SQLite store
+/// of its own, so a missing or empty file ends it. There is no `$(...)` in it, which the kubelet would take for a variable of its own.
+const START: &str = r#"umask 077; IFS= read -r KINE_ENDPOINT <"$1"; if [ -z "$KINE_ENDPOINT" ]; then echo "$1 holds no endpoint" >&2; exit 1; fi; export KINE_ENDPOINT; shift; exec /bin/kine "$@""#;
+
+/// What a Pod's template may say about a container of kine.
+#[derive(Serialize)]
+struct Container {
+    name: String,
+    image: String,
+    command: Vec<String>,
+    args: Vec<String>,
+    metrics_port: u16,
+    endpoint_file: String,
+    sockets: Option<&'static str>,
+    pki: Option<&'static str>,
+    data: &'static str,
+    revision: String,
+}
+
+impl Container {
+    fn new(process: &Process) -> Self {
+        let name = process.name();
+        let (sockets, pki) = match process.listener {
+            Listener::Socket(_) => (Some(SOCKETS), None),
+            Listener::Tcp(_) => (None, Some(PKI)),
+        };
+        Self {
+            image: process.image(),
+            command: vec!["/bin/sh".into(), "-c".into(), START.into(), name.clone(), process.endpoint_file()],
+            name,
+            args: process.flags(),
+            metrics_port: process.metrics_port,
+            endpoint_file: process.endpoint_file(),
+            sockets,
+            pki,
+            data: sqlite::DIRECTORY,
+            revision: process.revision(),
+        }
+    }
+}
+
+/// The sockets' folder after every boot. A unit's RuntimeDirectory would vanish with the unit and leave the API server with a dead mount.
+fn tmpfiles() -> File {
+    let text = format!("# Written by etcdless.\nd /run/etcdless 0755 root root -\nd {SOCKETS} 0700 root root -\n");
+    File::new(TMPFILES, 0o644, text)
+}

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::assets::Assets;
 use crate::cluster::kine::probe::{self, Endpoint, Latency, ProbeError};
+use crate::cluster::kine::process;
 use crate::cluster::node::Node;
 use crate::config::Cluster;
 use crate::failure::{Failure, Kind};
@@ -53,7 +54,7 @@ pub async fn verify(
     let namespace = format!("etcdless-verify-{nonce}");
     let manifest = Manifest {
         namespace: &namespace,
-        image: format!("docker.io/rancher/kine:{}", cluster.spec.kine.version),
+        image: process(cluster, node).image(),
         domain: &cluster.spec.kubernetes.dns_domain,
     };
     let manifest = render(assets, "verify/probe.yaml.j2", &manifest)?;
@@ -110,7 +111,7 @@ impl<Q: Query> Run<'_, Q> {
     }
 
     async fn kine(&self) -> Result<Result<Latency, ProbeError>, Failure> {
-        let endpoint = Endpoint::of(self.cluster);
+        let endpoint = Endpoint::of(&process(self.cluster, self.node));
         match probe::check(self.host, &endpoint, &self.node.name, &self.nonce).await {
             Err(ProbeError::Remote(error)) if !is_answer(&error) => Err(gone(&error)),
             kine => Ok(kine),

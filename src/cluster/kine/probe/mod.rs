@@ -8,7 +8,7 @@ mod frame;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::config::{Cluster, Listen};
+use super::{Listener, PKI, Process};
 use crate::op::Script;
 use crate::remote::{Output, Query, Question, RemoteError};
 
@@ -44,15 +44,15 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Where kine's main shard listens in a cluster of ours.
-    pub fn of(cluster: &Cluster) -> Self {
-        match cluster.spec.kine.listen {
-            Listen::Unix => Self::Unix { socket: "/run/etcdless/kine/main.sock".into() },
-            Listen::Tcp => Self::Tcp {
-                url: "https://127.0.0.1:2379".into(),
-                ca: "/etc/etcdless/kine/pki/ca.crt".into(),
-                cert: "/etc/etcdless/kine/pki/client.crt".into(),
-                key: "/etc/etcdless/kine/pki/client.key".into(),
+    /// Where a kine process of ours listens.
+    pub fn of(process: &Process) -> Self {
+        match &process.listener {
+            Listener::Socket(socket) => Self::Unix { socket: socket.clone() },
+            Listener::Tcp(port) => Self::Tcp {
+                url: format!("https://127.0.0.1:{port}"),
+                ca: format!("{PKI}/ca.crt"),
+                cert: format!("{PKI}/client.crt"),
+                key: format!("{PKI}/client.key"),
             },
         }
     }
