@@ -113,9 +113,8 @@ fn system_pods(evidence: &Evidence<'_>) -> Item {
     let system: Vec<&Pod> = pods.iter().filter(system).collect();
     let mut lines = missing(evidence, &system);
     // Without a network DNS cannot be scheduled; everything else runs in the host's own.
-    let is_dns = |pod: &Pod| pod.metadata.labels.get("k8s-app").is_some_and(|app| app == "kube-dns");
     let not_ready: Vec<&&Pod> =
-        system.iter().filter(|pod| !pod.is_ready()).filter(|pod| !waits || !is_dns(pod)).collect();
+        system.iter().filter(|pod| !pod.is_ready()).filter(|pod| !waits || !is_app(pod, "kube-dns")).collect();
     lines.extend(not_ready.iter().map(|pod| describe_pod(pod)));
     if lines.is_empty() {
         let restarts: u32 = system.iter().flat_map(|pod| &pod.status.container_statuses).map(|c| c.restart_count).sum();
@@ -147,19 +146,22 @@ fn missing(evidence: &Evidence<'_>, pods: &[&Pod]) -> Vec<String> {
     };
     let mut apps = Vec::new();
     if !disabled("dns") {
-        apps.push(("k8s-app", "kube-dns"));
+        apps.push("kube-dns");
     }
     if !disabled("proxy") {
-        apps.push(("k8s-app", "kube-proxy"));
+        apps.push("kube-proxy");
     }
     if matches!(cluster.spec.network, Network::Flannel(_)) {
-        apps.push(("app", "flannel"));
+        apps.push("flannel");
     }
-    let absent = |(key, app): &(&str, &str)| {
-        !pods.iter().any(|pod| pod.metadata.labels.get(*key).is_some_and(|label| label == app))
-    };
-    missing.extend(apps.into_iter().filter(absent).map(|(_, app)| app.to_owned()));
+    let absent = |app: &&str| !pods.iter().any(|pod| is_app(pod, app));
+    missing.extend(apps.into_iter().filter(absent).map(str::to_owned));
     missing.iter().map(|name| format!("{name} has no Pod yet")).collect()
+}
+
+/// kubeadm's add-ons and our flannel carry the same label.
+fn is_app(pod: &Pod, app: &str) -> bool {
+    pod.metadata.labels.get("k8s-app").is_some_and(|label| label == app)
 }
 
 fn describe_pod(pod: &Pod) -> String {
