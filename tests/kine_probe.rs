@@ -149,6 +149,39 @@ async fn an_endpoint_where_nobody_listens_says_what_is_missing() {
     assert!(text.starts_with(&format!("kine at {dead} does not answer after 0 s: (7) ")), "{text}");
 }
 
+/// A `curl` that answers everything with one gRPC status and nothing else stands for a kine that cannot be had here.
+#[test]
+fn what_kine_answers_decides_whether_waiting_helps() {
+    let cases = [
+        ("0", "", 5, "the value that was written is not the one that is read"),
+        ("12", "unknown method", 4, "Range: grpc-status 12: unknown method"),
+        ("14", "database is down", 3, "Range: grpc-status 14: database is down"),
+    ];
+    for (grpc_status, message, status, reason) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let curl = format!(
+            "#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in\n-D) printf 'grpc-status: {grpc_status}\\r\\ngrpc-message: {message}\\r\\n' >\"$2\" ;;\n-o) : >\"$2\" ;;\nesac; shift; done\necho 0.001 0.002\n"
+        );
+        std::fs::write(path("curl"), curl).unwrap();
+        std::fs::set_permissions(path("curl"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(path("s")).unwrap();
+
+        let script = probe::proof(&socket(path("s").display().to_string()), "cp1", 1, "");
+        let search = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+        let output = Command::new("sh")
+            .env("PATH", search)
+            .args(["-c", &script.text, "sh"])
+            .args(&script.args)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{stderr}");
+        assert!(stderr.ends_with(&format!(": {reason}\n")), "{stderr}");
+        drop(listener);
+    }
+}
+
 /// A CA, and a server's and a client's certificate by it.
 fn certificates(at: &Path) {
     let openssl = |line: &str| {

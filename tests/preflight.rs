@@ -95,6 +95,7 @@ impl World {
 }
 
 type Case = (fn(&mut World), &'static str);
+type Fine = (&'static str, fn(&mut World));
 
 #[rustfmt::skip]
 const FAIL: &[Case] = &[
@@ -199,7 +200,7 @@ const FAIL: &[Case] = &[
 ];
 
 /// What looks like a case above and is none.
-const PASS: &[(&str, fn(&mut World))] = &[
+const PASS: &[Fine] = &[
     ("a fit host", |_| {}),
     ("aarch64", |w| w.facts.machine = "aarch64".into()),
     ("Ubuntu", |w| w.facts.os = Os { id: "ubuntu".into(), like: vec!["debian".into()], ..Os::default() }),

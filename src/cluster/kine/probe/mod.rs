@@ -8,6 +8,7 @@ mod frame;
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::{Listener, PKI, Process};
 use crate::op::Script;
 use crate::remote::{Output, Query, Question, RemoteError};
 
@@ -40,6 +41,21 @@ pub enum Endpoint {
         /// The path of the client's key.
         key: String,
     },
+}
+
+impl Endpoint {
+    /// Where a kine process of ours listens.
+    pub fn of(process: &Process) -> Self {
+        match &process.listener {
+            Listener::Socket(socket) => Self::Unix { socket: socket.clone() },
+            Listener::Tcp(port) => Self::Tcp {
+                url: format!("https://127.0.0.1:{port}"),
+                ca: format!("{PKI}/ca.crt"),
+                cert: format!("{PKI}/client.crt"),
+                key: format!("{PKI}/client.key"),
+            },
+        }
+    }
 }
 
 /// How fast kine is, as seen from the host: medians without the connection's set-up.
