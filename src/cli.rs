@@ -74,6 +74,9 @@ pub struct Target {
     /// A private key, instead of what your ssh_config and agent offer.
     #[arg(short, long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
+    /// An ssh_config instead of your own, for example what `vagrant ssh-config` prints.
+    #[arg(long, value_name = "FILE", env = "ETCDLESS_SSH_CONFIG")]
+    pub ssh_config: Option<PathBuf>,
     /// The cluster's name; without a file, `etcdless`.
     #[arg(long)]
     pub name: Option<String>,

@@ -5,17 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::session::{self, Interrupt};
-use super::{Ended, kubeconfig};
+use super::{Ended, kubeconfig, verify};
 use crate::assets::Assets;
 use crate::cli::Init;
-use crate::cluster::node::Node;
 use crate::config::{Cluster, yaml};
 use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
 use crate::phase::preflight::Ignore;
 use crate::phase::runner::{self, Run};
 use crate::phase::survey::{Desired, Surveyed};
-use crate::phase::verify;
 use crate::remote::Host;
 use crate::ui::{self, Event, Format, Ui};
 
@@ -95,7 +93,9 @@ impl Work<'_> {
         }
         interrupt.applying.store(false, Ordering::Relaxed);
         if self.desired.selection.has("verify") {
-            self.verify(&host, &seen.node).await?;
+            let Desired { cluster, assets, .. } = &self.desired;
+            let report = verify::watch(&self.ui, &host, cluster, &seen.node, assets, VERIFY_DEADLINE).await?;
+            report.failure().map_or(Ok(()), Err)?;
         }
         self.hand_over(&host, &seen, changes, began).await
     }
@@ -111,18 +111,6 @@ impl Work<'_> {
             None => Err(Failure::new(Kind::Usage, "there is no terminal to ask on: nothing was changed")
                 .hint("say --yes to make the changes, or --dry-run to see them only")),
         }
-    }
-
-    async fn verify(&self, host: &Host, node: &Node) -> Result<(), Failure> {
-        let began = Instant::now();
-        let report =
-            verify::verify(host, &self.desired.cluster, node, &self.desired.assets, VERIFY_DEADLINE, &|_| {}).await?;
-        for item in &report.checks {
-            let (host, name, detail) = (node.label.clone(), item.name.clone(), item.detail.clone());
-            self.ui.emit(Event::Check { host, name, ok: item.ok, detail });
-        }
-        self.ui.emit(Event::Phase { phase: "verify".into(), seconds: began.elapsed().as_secs_f64() });
-        report.failure().map_or(Ok(()), Err)
     }
 
     /// Merges the kubeconfig and says what there is now.

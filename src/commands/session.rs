@@ -68,15 +68,15 @@ fn quick(target: &Target) -> Result<Cluster, Failure> {
 /// Connects to a host; an unknown key is shown and asked about, or accepted with `--yes`.
 pub(super) async fn connect(ui: &Ui, target: &Target, host: &HostConfig) -> Result<Host, Failure> {
     let label = host.label();
-    match Host::connect(host, &Connect { accept_new: target.yes, ..Connect::default() }).await {
+    let options = |accept_new| Connect { accept_new, config_file: target.ssh_config.clone(), ..Connect::default() };
+    match Host::connect(host, &options(target.yes)).await {
         Err(RemoteError::HostKeyUnknown { fingerprint, .. }) => {
             let question = format!("{label} is not known yet. Its key is {fingerprint}. Trust it?");
             if ui.confirm(&question).await != Some(true) {
                 let error = RemoteError::HostKeyUnknown { host: label, fingerprint };
                 return Err(unreachable(&error, host));
             }
-            let accept = Connect { accept_new: true, ..Connect::default() };
-            Host::connect(host, &accept).await.map_err(|error| unreachable(&error, host))
+            Host::connect(host, &options(true)).await.map_err(|error| unreachable(&error, host))
         }
         connected => connected.map_err(|error| unreachable(&error, host)),
     }
