@@ -31,7 +31,7 @@ images_common() {
   local b=$LAB/bin f=ghcr.io/flannel-io shell
   firewall_root
   mapfile -t shell < <(alpine_like)
-  image_tar "kine-$KINE" "docker.io/rancher/kine:$KINE" /bin/kine "${shell[@]}" "/bin/kine=$b/kine-$KINE/kine"
+  image_tar "kine-$KINE" "docker.io/rancher/kine:$KINE" /bin/kine user:nobody "${shell[@]}" "/bin/kine=$b/kine-$KINE/kine"
   image_tar "flannel-$FLANNEL" "$f/flannel:$FLANNEL" /opt/bin/flanneld "/=$LAB/firewall-root" "${shell[@]}" "/opt/bin/flanneld=$b/flannel-$FLANNEL/flanneld"
   image_tar "flannel-cni-$FLANNEL_CNI" "$f/flannel-cni-plugin:$FLANNEL_CNI" /flannel "${shell[@]}" "/flannel=$b/flannel-cni-$FLANNEL_CNI/flannel"
 }
