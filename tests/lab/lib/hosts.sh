@@ -68,7 +68,7 @@ create_host() {
   local name=$1 ip=$2 login=$3 root=$LAB/hosts/$1 other home
   [ ! -e "$root" ] || die "$name exists; lab down $name"
   for other in $(host_names); do [ "$(host_value "$other" IP)" != "$ip" ] || die "$ip belongs to $other"; done
-  printf 'IP=%s\nLOGIN=%s\nEGRESS=%s\nMIRROR=%s\n' "$ip" "$login" "$4" "$5" >"$LAB/hosts/$name.conf"
+  printf 'IP=%s\nLOGIN=%s\nEGRESS=%s\nMIRROR=%s\nOWNER=%s\n' "$ip" "$login" "$4" "$5" "${LAB_OWNER:-}" >"$LAB/hosts/$name.conf"
   rm -rf --one-file-system "$root.part"
   cp -a --reflink=auto "$LAB/base" "$root.part"
   root=$root.part
@@ -171,6 +171,7 @@ kill_host() {
 }
 
 down_one() {
+  if [ ! -e "$LAB/hosts/$1" ] && [ ! -f "$LAB/hosts/$1.conf" ]; then echo "lab: no host $1 to take down" >&2; return; fi
   kill_host "$1"
   locked network remove_rules "$bridge.$1"
   rm -rf --one-file-system "$LAB/hosts/$1" "$LAB/hosts/$1.part" "$LAB/hosts/$1."{conf,pid,log}

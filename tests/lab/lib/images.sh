@@ -4,13 +4,14 @@
 # image_tar NAME REFERENCE ENTRYPOINT SPEC...: writes the archive unless one of the same recipe and the same inputs is there.
 image_tar() {
   local tar=$LAB/images/$1.tar reference=$2 key spec; shift
-  key=$({ cat "$here/image"; echo "$@"
-    for spec; do [[ $spec != *=* ]] || find "${spec#*=}" -type f -printf '%p %s %T@\n' | sort; done
+  key=$({ cat "$here/image"; echo "${@//"$LAB"/}"
+    for spec; do [[ $spec != *=* ]] || find "${spec#*=}" -type f -printf '%f %s %T@\n' | sort; done
   } | sha256sum | cut -d' ' -f1)
   if [ -f "$tar" ] && [ "$(cat "$tar.key" 2>/dev/null)" = "$reference $key" ]; then echo "reused image $reference"; return; fi
   local started=$SECONDS
   rm -f "$tar.key"
-  "$here/image" "$tar" "$@"
+  "$here/image" "$tar.part" "$@"
+  mv "$tar.part" "$tar"
   echo "$reference $key" >"$tar.key"
   echo "built  image $reference in $((SECONDS - started)) s"
 }
@@ -30,7 +31,7 @@ images_common() {
   local b=$LAB/bin f=ghcr.io/flannel-io shell
   firewall_root
   mapfile -t shell < <(alpine_like)
-  image_tar "kine-$KINE" "docker.io/rancher/kine:$KINE" /bin/kine "${shell[@]}" "/bin/kine=$b/kine-$KINE/kine"
+  image_tar "kine-$KINE" "docker.io/rancher/kine:$KINE" /bin/kine user:nobody "${shell[@]}" "/bin/kine=$b/kine-$KINE/kine"
   image_tar "flannel-$FLANNEL" "$f/flannel:$FLANNEL" /opt/bin/flanneld "/=$LAB/firewall-root" "${shell[@]}" "/opt/bin/flanneld=$b/flannel-$FLANNEL/flanneld"
   image_tar "flannel-cni-$FLANNEL_CNI" "$f/flannel-cni-plugin:$FLANNEL_CNI" /flannel "${shell[@]}" "/flannel=$b/flannel-cni-$FLANNEL_CNI/flannel"
 }

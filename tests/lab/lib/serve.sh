@@ -144,7 +144,7 @@ serving() {
 # A copy for tests to spoil. Files are hard links: replace them (as `lab spoil` does), never write into them.
 serve_copy() {
   local port=${1:-} copy
-  [[ $port =~ ^[0-9]+$ ]] && [ "$port" -ne 8080 ] && [ "$port" -ne 5000 ] || die "serve-copy PORT: any port but 8080 and 5000"
+  if ! [[ $port =~ ^8[0-9]{3}$ ]] || [ "$port" = 8080 ]; then die "serve-copy PORT: 8000 to 8999, but not 8080"; fi
   [ -d "$LAB/mirror" ] || die "nothing is served yet: lab serve"
   network_up
   copy=$LAB/mirror-$port
@@ -154,27 +154,37 @@ serve_copy() {
   echo "http://$gateway:$port"
 }
 
-# spoil PORT KIND FILE: FILE is a path in the mirror or its last part, such as kubelet.
+# spoil PORT KIND FILE: FILE is a path in the mirror, or a name such as kubelet, which means that file of every version.
 spoil() {
-  local port=${1:-} kind=${2:-} name=${3:-} copy file at
+  local port=${1:-} kind=${2:-} name=${3:-} copy file found=''
   copy=$LAB/mirror-$port
-  [ -n "$name" ] && [ -d "$copy" ] || die "spoil PORT missing|checksum|truncate|cut FILE, after lab serve-copy PORT"
-  file=$(find "$copy" -type f \( -path "$copy/$name" -o -name "$name" \) | sort | tail -n 1)
-  [ -n "$file" ] || die "no $name in $copy"
-  case $kind in
+  if [ -z "$name" ] || [ ! -d "$copy" ]; then die "spoil PORT missing|checksum|truncate|cut FILE, after lab serve-copy PORT"; fi
+  while read -r file; do
+    spoil_file "$kind" "$file"
+    echo "$kind ${file#"$copy"/}"; found=yes
+  done < <(find "$copy" -type f \( -path "$copy/$name" -o -name "$name" \))
+  [ -n "$found" ] || die "no $name in $copy"
+}
+
+# The copy's files are hard links, so a changed file takes the link's place.
+spoil_file() {
+  local file=$2 middle; middle=$(($(stat -c %s "$2") / 2))
+  case $1 in
     missing) rm "$file" ;;
     cut) touch "$file.cut" ;;
-    truncate) cp "$file" "$file.part"; truncate -s $(($(stat -c %s "$file") / 2)) "$file.part"; mv "$file.part" "$file" ;;
-    # One byte in the middle differs; the length stays.
+    truncate) head -c $middle "$file" >"$file.part"; mv "$file.part" "$file" ;;
+    # One byte in the middle is inverted; the length stays.
     checksum)
-      at=$(($(stat -c %s "$file") / 2))
-      cp "$file" "$file.part"
-      if [ "$(dd if="$file" bs=1 skip=$at count=1 status=none | od -An -tu1 | tr -d ' ')" = 88 ]; then printf Y; else printf X; fi |
-        dd of="$file.part" bs=1 seek=$at conv=notrunc status=none
+      python3 - "$file" $middle <<'PY'
+import sys
+path, at = sys.argv[1], int(sys.argv[2])
+data = bytearray(open(path, "rb").read())
+data[at] ^= 0xFF
+open(path + ".part", "wb").write(data)
+PY
       mv "$file.part" "$file" ;;
-    *) die "spoil knows missing, checksum, truncate and cut, not $kind" ;;
+    *) die "spoil knows missing, checksum, truncate and cut, not $1" ;;
   esac
-  echo "$kind ${file#"$copy"/}"
 }
 
 unserve() {
