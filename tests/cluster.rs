@@ -126,10 +126,10 @@ fn overlays_change_what_they_name_and_nothing_else() {
 #[test]
 fn patches_of_the_user_are_placed_under_their_names() {
     let patched = cluster(json!({"kubeadm": {"patches": {"kube-scheduler.yaml": "a: 1\n"}}}));
-    let files = kubeadm::patch_files(&patched).unwrap();
+    let files = kubeadm::patch_files(&patched, &assets()).unwrap();
     assert_eq!(listing(&files), "--- /etc/etcdless/kubeadm/patches/kube-scheduler.yaml 0644\na: 1\n");
     let wrong = cluster(json!({"kubeadm": {"patches": {"scheduler.yaml": "a: 1\n"}}}));
-    let failure = kubeadm::patch_files(&wrong).unwrap_err();
+    let failure = kubeadm::patch_files(&wrong, &assets()).unwrap_err();
     assert_eq!(failure.message, "spec.kubeadm.patches: kubeadm would not read a patch named `scheduler.yaml`");
 }
 

@@ -7,7 +7,7 @@ use crate::assets::Assets;
 use crate::cluster::kine::{self, Listener};
 use crate::cluster::node::Node;
 use crate::cluster::versions::support;
-use crate::config::{Address, Cluster, Placement, ProxyMode, Swap};
+use crate::config::{Address, Cluster, ProxyMode, Swap};
 use crate::failure::{Failure, Kind};
 use crate::op::File;
 use crate::render::render;
@@ -46,18 +46,23 @@ pub fn init_document(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<
     Ok(format!("# Written by etcdless.\n{}", documents.join("---\n")))
 }
 
-/// The user's patches. A sidecar's is among [`kine::files`].
-pub fn patch_files(cluster: &Cluster) -> Result<Vec<File>, Failure> {
-    cluster
-        .spec
-        .kubeadm
-        .patches
-        .iter()
-        .map(|(name, content)| {
-            check_patch_name(name)?;
-            Ok(File::new(format!("{PATCHES}/{name}"), 0o644, content.as_str()))
-        })
-        .collect()
+/// kubeadm's patches: ours to the startup probes, then the user's, which win where kubeadm reads them later (it goes by name). A
+/// sidecar's is among [`kine::files`].
+pub fn patch_files(cluster: &Cluster, assets: &Assets) -> Result<Vec<File>, Failure> {
+    let ours = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|component| {
+        let text = render(assets, "kubeadm/startup-probe.yaml.j2", &StartupProbe { component })?;
+        Ok(File::new(format!("{PATCHES}/{component}-etcdless+strategic.yaml"), 0o644, text))
+    });
+    let users = cluster.spec.kubeadm.patches.iter().map(|(name, content)| {
+        check_patch_name(name)?;
+        Ok(File::new(format!("{PATCHES}/{name}"), 0o644, content.as_str()))
+    });
+    ours.into_iter().chain(users).collect()
+}
+
+#[derive(Serialize)]
+struct StartupProbe {
+    component: &'static str,
 }
 
 /// What the templates may say, both API versions alike.
@@ -68,7 +73,7 @@ struct Values {
     address: String,
     api_port: u16,
     schedulable: bool,
-    patches: Option<&'static str>,
+    patches: &'static str,
     cluster: String,
     version: String,
     endpoint: String,
@@ -96,14 +101,13 @@ impl Values {
         let Some(support) = support(&spec.kubernetes.version) else {
             return Err(Failure::new(Kind::Config, format!("Kubernetes {} is not supported", spec.kubernetes.version)));
         };
-        let patched = !spec.kubeadm.patches.is_empty() || spec.kine.placement == Placement::Sidecar;
         Ok(Self {
             api: support.kubeadm_api,
             name: node.name.clone(),
             address: node.address.to_string(),
             api_port: API_PORT,
             schedulable: node.schedulable,
-            patches: patched.then_some(PATCHES),
+            patches: PATCHES,
             cluster: cluster.metadata.name.to_string(),
             version: spec.kubernetes.version.to_string(),
             endpoint: format!("{}:{API_PORT}", cluster.api_name()),

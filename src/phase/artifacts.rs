@@ -10,11 +10,21 @@ use crate::op::{Fetch, Image, Op};
 /// Where files wait until a later step moves or unpacks them.
 pub const STAGE: &str = "/var/lib/etcdless/artifacts";
 
+/// So many images of the catalogue's list come before the others: kine, pause and the API server.
+const FIRST: usize = 3;
+
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let catalogue = catalogue(context.cluster, context.node.arch);
     let files = catalogue.files.iter().map(|item| file(context, item));
-    let images = catalogue.images.iter().map(|reference| image(context, reference));
+    let images = catalogue.images.iter().enumerate().map(|(place, reference)| {
+        let before: &[&str] = match place {
+            0..FIRST => &[],
+            // Unpacking takes all processors: what is needed later must not slow down what everything waits for.
+            _ => &["artifacts/image/kine", "artifacts/image/pause", "artifacts/image/kube-apiserver"],
+        };
+        image(context, reference).after(before.iter().copied())
+    });
     Ok(files.chain(images).collect())
 }
 

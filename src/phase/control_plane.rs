@@ -17,7 +17,7 @@ const API_DEADLINE: u64 = 240;
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let patches = patch_files(context.cluster)?.iter().map(File::sha256).collect::<String>();
+    let patches = patch_files(context.cluster, context.assets)?.iter().map(File::sha256).collect::<String>();
     let digest = sha256(format!("{}{patches}", document(context)?.sha256()).as_bytes());
     let record = File::new(RECORD, 0o644, record(context)?);
     let described = Op::Script(Script {
@@ -31,6 +31,7 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     Ok(vec![
         Step::new("control-plane/record", "keep the cluster's description on the host", Op::File(record)),
         api_server(context, &digest)?,
+        controllers(&digest),
         kubeadm_step(
             "control-plane/kubeadm",
             "upload configuration, mark the node, install kube-proxy and CoreDNS",
@@ -45,13 +46,11 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
 }
 
 fn api_server(context: &Context<'_>, digest: &str) -> Result<Step, Failure> {
-    let manifests = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
-        .map(|name| format!("/etc/kubernetes/manifests/{name}.yaml"));
     let mut step = kubeadm_step(
         "control-plane/api-server",
-        "start the control plane",
+        "start the API server",
         include_str!("scripts/api-server.sh"),
-        &manifests.each_ref().map(String::as_str),
+        &["/etc/kubernetes/manifests/kube-apiserver.yaml"],
         digest,
     );
     if let Op::Script(script) = &mut step.op {
@@ -61,13 +60,24 @@ fn api_server(context: &Context<'_>, digest: &str) -> Result<Step, Failure> {
             script.watches.push(sidecar::patch_path());
         }
     }
-    let images = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(image_step);
-    let step = step.after(["kubelet"]).after(images);
+    let step = step.after(["kubelet".into(), image_step("kube-apiserver")]);
     Ok(match context.cluster.spec.kine.placement {
         Placement::StaticPod | Placement::Systemd => step.after(["kine"]),
         // The sidecar comes up with the API server's Pod, so it is proven afterwards.
         Placement::Sidecar => step.after(kine::placed_ids(context)?).after([image_step("kine")]),
     })
+}
+
+fn controllers(digest: &str) -> Step {
+    kubeadm_step(
+        "control-plane/controllers",
+        "start controller manager and scheduler",
+        include_str!("scripts/controllers.sh"),
+        &["/etc/kubernetes/manifests/kube-controller-manager.yaml", "/etc/kubernetes/manifests/kube-scheduler.yaml"],
+        digest,
+    )
+    .after(["control-plane/api-server"])
+    .after(["kube-controller-manager", "kube-scheduler"].map(image_step))
 }
 
 /// The description as it is kept: the node's name filled in, how this operator logs in left out.

@@ -36,8 +36,8 @@ pub(super) fn line(event: &Event, verbose: bool) -> Option<String> {
         Event::StepLine { host, step, line } if verbose => Some(format!("{host}: {step} | {line}")),
         Event::StepDone { host, title, seconds, .. } => Some(format!("{host}: {good} {title} ({})", elapsed(*seconds))),
         Event::StepFailed { host, title, message, .. } => Some(format!("{host}: {bad} {title}: {message}")),
+        // What is not well is told once, by the failure that follows.
         Event::Check { host, name, ok: true, detail } if verbose => Some(format!("{host}: {good} {name}: {detail}")),
-        Event::Check { host, name, ok: false, detail } => Some(format!("{host}: {bad} {name}: {detail}")),
         Event::Phase { phase, seconds } if verbose => Some(format!("phase {phase}: {}", elapsed(*seconds))),
         _ => None,
     }
