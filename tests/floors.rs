@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["cli", "commands"],
     &["phase"],
-    &["cluster", "datastore", "kubeconfig"],
+    &["cluster", "datastore"],
     &["artifact", "playbook"],
     &["remote"],
     &["op", "facts", "journal", "pki"],
-    &["render", "assets"],
+    &["render", "assets", "kubeconfig"],
     &["config"],
     &["ui", "failure"],
 ];

@@ -37,10 +37,19 @@ pub async fn run(cli: Cli) -> Result<(), Ended> {
         Command::Verify(args) => verify::run(args).await,
         Command::Kubeconfig(args) => kubeconfig::run(args).await,
         Command::Assets(args) => Ok(assets::run(&args)?),
-        Command::Schema => Ok(plain::schema()),
+        Command::Schema => {
+            plain::schema();
+            Ok(())
+        }
         Command::Unlock(args) => unlock::run(args).await,
-        Command::Completions { shell } => Ok(plain::completions(shell)),
+        Command::Completions { shell } => {
+            plain::completions(shell);
+            Ok(())
+        }
         Command::Man { directory } => Ok(plain::man(directory.as_deref())?),
-        Command::Version { output } => Ok(plain::version(output)),
+        Command::Version { output } => {
+            plain::version(output);
+            Ok(())
+        }
     }
 }

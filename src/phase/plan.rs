@@ -153,6 +153,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test")]
     use super::*;
 
     #[test]

@@ -12,14 +12,14 @@ use secrecy::ExposeSecret;
 
 /// Where in an operation the process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
+pub(crate) enum At {
     Before,
     /// The work is done, the journal does not know it.
     Between,
     After,
 }
 
-pub struct Fake {
+pub(crate) struct Fake {
     path: PathBuf,
     /// Kill this very process at the given operation.
     kill: Option<(usize, At)>,
@@ -29,8 +29,8 @@ pub struct Fake {
 }
 
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
-pub struct State {
-    pub facts: Facts,
+pub(crate) struct State {
+    pub(crate) facts: Facts,
     /// Seconds that have passed: every operation takes one.
     clock: i64,
     #[serde(skip)]
@@ -39,29 +39,29 @@ pub struct State {
 
 impl Fake {
     /// A fresh machine, saved at `path`.
-    pub fn fresh(path: &Path, facts: Facts) -> Self {
+    pub(crate) fn fresh(path: &Path, facts: Facts) -> Self {
         let state = State { facts, clock: 1_000, applied: 0 };
         std::fs::write(path, serde_json::to_string(&state).unwrap()).unwrap();
         Self::open(path, None)
     }
 
     /// The machine as an earlier process left it.
-    pub fn open(path: &Path, kill: Option<(usize, At)>) -> Self {
+    pub(crate) fn open(path: &Path, kill: Option<(usize, At)>) -> Self {
         let state = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         Self { path: path.into(), kill, fail: None, state: Mutex::new(state) }
     }
 
-    pub fn failing(mut self, operation: usize) -> Self {
+    pub(crate) fn failing(mut self, operation: usize) -> Self {
         self.fail = Some(operation);
         self
     }
 
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.state.lock().unwrap().clone()
     }
 
     /// How many operations were begun.
-    pub fn applied(&self) -> usize {
+    pub(crate) fn applied(&self) -> usize {
         self.state.lock().unwrap().applied
     }
 
@@ -144,14 +144,15 @@ impl Mutate for Fake {
 fn change(state: &mut State, op: &Op, record: &Record) {
     let now = state.clock;
     let facts = &mut state.facts;
-    let mut place = |path: &str, fact: FileFact| {
-        facts.files.insert(path.into(), FileFact { modified: now, ..fact });
-    };
     match op {
-        Op::Directory { path, mode } => place(path, FileFact { mode: *mode, directory: true, ..FileFact::default() }),
+        Op::Directory { path, mode } => {
+            place(facts, now, path, FileFact { mode: *mode, directory: true, ..FileFact::default() })
+        }
         Op::File(file) => {
             let text = file.content.expose_secret();
             place(
+                facts,
+                now,
                 &file.path,
                 FileFact {
                     mode: file.mode,
@@ -168,14 +169,14 @@ fn change(state: &mut State, op: &Op, record: &Record) {
                 unit.stale = true;
             }
         }
-        Op::Fetch(fetch) => place(&fetch.staged, FileFact { mode: 0o600, size: 1, ..FileFact::default() }),
+        Op::Fetch(fetch) => place(facts, now, &fetch.staged, FileFact { mode: 0o600, size: 1, ..FileFact::default() }),
         Op::Install { staged, path, mode, .. } => {
-            place(path, FileFact { mode: *mode, size: 1, ..FileFact::default() });
+            place(facts, now, path, FileFact { mode: *mode, size: 1, ..FileFact::default() });
             take(facts, staged, record);
         }
         Op::Unpack { staged, creates, .. } => {
             for path in creates {
-                place(path, FileFact { mode: 0o755, size: 1, ..FileFact::default() });
+                place(facts, now, path, FileFact { mode: 0o755, size: 1, ..FileFact::default() });
             }
             take(facts, staged, record);
         }
@@ -219,10 +220,14 @@ fn change(state: &mut State, op: &Op, record: &Record) {
                 assert!(facts.files.contains_key(path), "{}: {path} is not there", record.step);
             }
             for path in &script.creates {
-                place(path, FileFact { mode: 0o600, size: 1, ..FileFact::default() });
+                place(facts, now, path, FileFact { mode: 0o600, size: 1, ..FileFact::default() });
             }
         }
     }
+}
+
+fn place(facts: &mut Facts, now: i64, path: &str, fact: FileFact) {
+    facts.files.insert(path.into(), FileFact { modified: now, ..fact });
 }
 
 /// The staged file is used up.
@@ -231,7 +236,7 @@ fn take(facts: &mut Facts, staged: &str, record: &Record) {
 }
 
 /// What two hosts must agree in, whatever happened on the way: everything but times, and the files that the journal remembers.
-pub fn outcome(state: &State) -> String {
+pub(crate) fn outcome(state: &State) -> String {
     let mut facts = state.facts.clone();
     for file in facts.files.values_mut() {
         file.modified = 0;
