@@ -2,12 +2,13 @@
 # shellcheck shell=bash
 lab() { "$here/lab" "$@"; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-mirror=http://$LAB_NET.1:8080
-registry=$LAB_NET.1:5000
+mirror=${MIRROR:-http://$LAB_NET.1:8080}
+registry=${REGISTRY:-$LAB_NET.1:5000}
 work=$(mktemp -d)
 hosts=()
 # The operator's own files are those of this journey.
-export HOME=$work KUBECONFIG=$work/kubeconfig XDG_STATE_HOME=$work/state NO_COLOR=1
+export HOME=$work KUBECONFIG=$work/kubeconfig XDG_STATE_HOME=$work/state NO_COLOR=1 ETCDLESS_SSH_CONFIG=$work/ssh_config
+printf "Host *\n  UserKnownHostsFile %s/known_hosts\n" "$work" >"$work/ssh_config"
 
 tidy() {
   local status=$?
