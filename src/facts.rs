@@ -91,7 +91,7 @@ pub struct Facts {
     pub route_address: Option<IpAddr>,
     /// Listening TCP ports and who listens, as far as `ss` tells.
     pub listeners: BTreeMap<u16, String>,
-    /// Free bytes by path, for the file systems that we write to.
+    /// Free bytes by mount point, for the file systems that we write to.
     pub free_bytes: BTreeMap<String, u64>,
     /// Programs that were found of those that preflight asks for.
     pub tools: BTreeSet<String>,

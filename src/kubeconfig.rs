@@ -72,6 +72,13 @@ pub fn merge(
     Ok(Merged { text, changed, context: cluster_name.to_owned() })
 }
 
+/// Refuses a name that the kubeconfig has for a cluster at another address than `server`, before a cluster of that name is built.
+pub fn check_free(existing: &str, cluster_name: &str, server: &str) -> Result<(), Failure> {
+    let before = read(existing, "the kubeconfig")?;
+    let new = Mapping::from_iter([("server".into(), server.into())]);
+    check_ours(&before, cluster_name, &new, &format!("{cluster_name}-admin"), &Mapping::new())
+}
+
 fn failure(message: String) -> Failure {
     Failure::new(Kind::Config, message)
 }

@@ -37,7 +37,7 @@ impl World {
             addresses: vec!["10.0.0.11".parse().unwrap()],
             ssh_address: Some("10.0.0.11".parse().unwrap()),
             listeners: BTreeMap::from([(22, "sshd".into())]),
-            free_bytes: BTreeMap::from([("/var/lib".into(), 3 << 30), ("/".into(), 1 << 30)]),
+            free_bytes: BTreeMap::from([("/var/lib".into(), 4 << 30), ("/".into(), 1 << 30)]),
             tools: words("curl tar gzip systemctl sha256sum base64 timeout flock ip ss"),
             ..Facts::default()
         };
@@ -48,7 +48,11 @@ impl World {
         Self {
             document,
             facts,
-            need: BTreeMap::from([("/var/lib/containerd".into(), 3 << 30), ("/usr/local".into(), 1 << 30)]),
+            need: BTreeMap::from([
+                ("/var/lib/containerd".into(), 3 << 30),
+                ("/var/lib/etcdless".into(), 1 << 30),
+                ("/usr/local".into(), 1 << 30),
+            ]),
         }
     }
 
@@ -116,7 +120,7 @@ const FAIL: &[Case] = &[
     (|w| w.facts.memory_kib = 1700 * 1024 - 1,
      "[ERROR Mem] cp1 has 1699 MB of memory, kubeadm needs 1700 MB: the kernel would end parts of the control plane; fix: give the machine 1700 MB of memory"),
     (|w| { w.facts.free_bytes.insert("/var/lib".into(), 1 << 30); },
-     "[ERROR DiskSpace] cp1 has 1024 MiB free for /var/lib/containerd: what this run places there takes 3072 MiB; fix: free 2048 MiB or enlarge the file system of /var/lib/containerd"),
+     "[ERROR DiskSpace] cp1 has 1024 MiB free on /var/lib: what this run places in /var/lib/containerd, /var/lib/etcdless takes 4096 MiB; fix: free 3072 MiB or enlarge the file system of /var/lib"),
     (|w| w.facts.swaps = vec!["/dev/sda2".into(), "/swapfile".into()],
      "[ERROR Swap] cp1 has swap on: /dev/sda2, /swapfile: the kubelet does not start with swap on; fix: --set kubernetes.swap=off turns it off and keeps it off; --set kubernetes.swap=keep runs the kubelet with failSwapOn: false"),
     (|w| w.facts.fstab_swaps = vec!["/dev/sda2".into()],

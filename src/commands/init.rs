@@ -74,6 +74,9 @@ impl Work<'_> {
         for warning in &seen.warnings {
             self.ui.emit(Event::Warning { host: warning.host.clone(), text: warning.text.clone() });
         }
+        if self.merges_kubeconfig() && seen.plan.changes().any(|(step, _)| step.id == "kubelet/certificates") {
+            kubeconfig::check_free(self.desired.cluster.metadata.name.as_str(), seen.node.address)?;
+        }
         let changes = seen.plan.changes().count();
         for (step, change) in seen.plan.changes() {
             let (host, step, title) = (seen.plan.host.clone(), step.id.clone(), step.title.clone());
@@ -91,7 +94,7 @@ impl Work<'_> {
         for (phase, seconds) in timings {
             self.ui.emit(Event::Phase { phase, seconds });
         }
-        interrupt.applying.store(false, Ordering::Relaxed);
+        interrupt.applied.store(true, Ordering::Relaxed);
         if self.desired.selection.has("verify") {
             let Desired { cluster, assets, .. } = &self.desired;
             let report = verify::watch(&self.ui, &host, cluster, &seen.node, assets, VERIFY_DEADLINE).await?;
@@ -116,7 +119,6 @@ impl Work<'_> {
     /// Merges the kubeconfig and says what there is now.
     async fn hand_over(&self, host: &Host, seen: &Surveyed, changes: usize, began: Instant) -> Result<(), Failure> {
         let spec = &self.desired.cluster.spec;
-        let whole = self.desired.selection.only.is_empty() && spec.hosts.len() == 1;
         let mut text = format!(
             "{}: Kubernetes {} on kine {}, {changes} changes in {}\n",
             self.desired.cluster.metadata.name,
@@ -124,12 +126,17 @@ impl Work<'_> {
             spec.kine.version,
             ui::elapsed(began.elapsed().as_secs_f64())
         );
-        if whole && !self.args.no_kubeconfig {
+        if self.merges_kubeconfig() {
             let context =
                 kubeconfig::merge(host, self.desired.cluster.metadata.name.as_str(), None, seen.node.address).await?;
             text.push_str(&format!("kubectl --context {context} get nodes\n"));
         }
         self.finish(changes, began, &text)
+    }
+
+    /// Whether a run to the end puts the cluster into the user's kubeconfig.
+    fn merges_kubeconfig(&self) -> bool {
+        !self.args.no_kubeconfig && self.desired.selection.only.is_empty() && self.desired.cluster.spec.hosts.len() == 1
     }
 
     fn finish(&self, changes: usize, began: Instant, text: &str) -> Result<(), Failure> {

@@ -55,6 +55,19 @@ pub(super) async fn merge(
     Ok(merged.context)
 }
 
+/// Refuses to build a cluster whose name the user's kubeconfig has for another one.
+pub(super) fn check_free(cluster: &str, address: IpAddr) -> Result<(), Failure> {
+    let path = document::path()?;
+    let Some(existing) = document::load(&path)? else { return Ok(()) };
+    document::check_free(&existing, cluster, &server(address)).map_err(|mut failure| {
+        failure.hints = vec![
+            "choose another name with --name NAME".into(),
+            format!("or leave {} as it is with --no-kubeconfig", path.display()),
+        ];
+        failure.detail("nothing was changed")
+    })
+}
+
 /// The API server's address for people outside, who do not know the cluster's own name for it.
 fn server(address: IpAddr) -> String {
     match address {

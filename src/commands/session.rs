@@ -135,6 +135,8 @@ where
 pub(super) struct Interrupt {
     /// Set while hosts are being changed.
     pub(super) applying: AtomicBool,
+    /// Set once every change is made, and what is left only looks.
+    pub(super) applied: AtomicBool,
     /// Set by the first signal while hosts are being changed.
     pub(super) stop: Arc<AtomicBool>,
 }
@@ -144,6 +146,13 @@ impl Interrupt {
     async fn wait(&self, ui: &Ui) -> Failure {
         loop {
             signal().await;
+            if self.applied.load(Ordering::Relaxed) {
+                return Failure::new(
+                    Kind::Interrupted,
+                    "interrupted: every step is done, the cluster was not verified",
+                )
+                .hint("`etcdless verify` looks at it; the same command again finds nothing left to change");
+            }
             if !self.applying.load(Ordering::Relaxed) {
                 return Failure::new(Kind::Interrupted, "interrupted: nothing was changed");
             }

@@ -220,6 +220,15 @@ fn entries_of_others_with_our_names_are_refused() {
 }
 
 #[test]
+fn a_name_of_another_cluster_is_refused_before_one_is_built() {
+    let existing = "clusters: [{ name: demo, cluster: { server: 'https://10.0.0.1:6443' } }]";
+    check_free(existing, "demo", "https://10.0.0.1:6443").unwrap();
+    check_free(existing, "other", "https://10.0.0.2:6443").unwrap();
+    let failure = check_free(existing, "demo", "https://10.0.0.2:6443").unwrap_err();
+    assert_eq!(failure.message, "the kubeconfig has another cluster `demo` already (https://10.0.0.1:6443)");
+}
+
+#[test]
 fn broken_files_are_named_without_their_keys() {
     for (existing, message) in [
         ("token: \"s3cret\nx", "the kubeconfig is not YAML: "),

@@ -125,7 +125,12 @@ fn transfer(op: &Op) -> Option<&str> {
 /// their unpacked layers, then the programs. A host that was begun on needs less; how much less is not worth asking.
 fn need(facts: &Facts) -> BTreeMap<String, u64> {
     match facts.journal.steps.is_empty() {
-        true => [("/var/lib".to_owned(), 2 << 30), ("/usr".to_owned(), 512 << 20)].into(),
+        true => [
+            ("/var/lib/containerd".to_owned(), 1536 << 20),
+            ("/var/lib/etcdless".to_owned(), 512 << 20),
+            ("/usr/local".to_owned(), 512 << 20),
+        ]
+        .into(),
         false => BTreeMap::new(),
     }
 }

@@ -1,5 +1,7 @@
 //! Checks of the machine itself: processor, memory, kernel, clock, names, addresses, programs.
 
+use std::collections::BTreeMap;
+
 use super::{Finding, Subject};
 use crate::cluster::node::Node;
 use crate::config::{Delivery, DnsLabel, ProxyMode, Swap};
@@ -91,24 +93,31 @@ pub(super) fn memory(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn disk_space(subject: &Subject<'_>) -> Vec<Finding> {
-    let short = |(path, need): (&String, &u64)| {
-        let free = free_bytes(subject, path)?;
-        (free < *need).then(|| {
+    let mut mounts: BTreeMap<&str, (Vec<&str>, u64)> = BTreeMap::new();
+    for (path, need) in subject.need {
+        if let Some(mount) = mount_of(subject, path) {
+            let (paths, sum) = mounts.entry(mount).or_default();
+            paths.push(path);
+            *sum += need;
+        }
+    }
+    let short = |(mount, (paths, need)): (&str, (Vec<&str>, u64))| {
+        let free = *subject.facts.free_bytes.get(mount)?;
+        (free < need).then(|| {
             Finding::error(
-                format!("has {} free for {path}", mebibytes(free)),
-                format!("what this run places there takes {}", mebibytes(*need)),
-                format!("free {} or enlarge the file system of {path}", mebibytes(need - free)),
+                format!("has {} free on {mount}", mebibytes(free)),
+                format!("what this run places in {} takes {}", paths.join(", "), mebibytes(need)),
+                format!("free {} or enlarge the file system of {mount}", mebibytes(need - free)),
             )
         })
     };
-    subject.need.iter().filter_map(short).collect()
+    mounts.into_iter().filter_map(short).collect()
 }
 
-/// Free bytes on the file system of a path: the answer for the path itself, or for the nearest folder above that was asked for.
-fn free_bytes(subject: &Subject<'_>, path: &str) -> Option<u64> {
-    let above = |asked: &str| std::path::Path::new(path).starts_with(asked);
-    let asked = subject.facts.free_bytes.iter().filter(|(asked, _)| above(asked));
-    asked.max_by_key(|(asked, _)| asked.len()).map(|(_, free)| *free)
+/// The file system that a path is on: the longest mount point above it.
+fn mount_of<'a>(subject: &Subject<'a>, path: &str) -> Option<&'a str> {
+    let above = |mount: &&String| std::path::Path::new(path).starts_with(mount);
+    subject.facts.free_bytes.keys().filter(above).max_by_key(|mount| mount.len()).map(String::as_str)
 }
 
 fn mebibytes(bytes: u64) -> String {

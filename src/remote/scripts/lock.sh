@@ -3,7 +3,8 @@
 # Appending, so that a lock that another holds keeps its text.
 umask 077
 exec 9>>"$1" 8>>"$1.steps" || exit 1
-if ! flock -n 9; then
+# The lock of a run that was killed a moment ago is given back as soon as the host hears of it.
+if ! flock -w 1 9; then
   printf 'locked\t%s\n' "$(head -n 1 "$1")"
   exit 0
 fi
