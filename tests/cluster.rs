@@ -135,6 +135,15 @@ fn patches_of_the_user_are_placed_under_their_names() {
     assert_eq!(failure.message, "spec.kubeadm.patches: kubeadm would not read a patch named `scheduler.yaml`");
 }
 
+#[test]
+fn coredns_is_patched_where_kubeadm_knows_how() {
+    for (version, known) in [("v1.31.0", false), ("v1.32.0", true), ("v1.36.0", true)] {
+        let cluster = cluster(json!({"kubernetes": {"version": version}}));
+        let listing = listing(&kubeadm::patch_files(&cluster, &assets()).unwrap());
+        assert_eq!(listing.contains("corednsdeployment-etcdless+strategic.yaml 0644"), known, "{version}: {listing}");
+    }
+}
+
 /// Files as one text; secrets keep their content to themselves.
 fn listing(files: &[File]) -> String {
     let one = |file: &File| {

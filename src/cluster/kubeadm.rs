@@ -46,18 +46,24 @@ pub fn init_document(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<
     Ok(format!("# Written by etcdless.\n{}", documents.join("---\n")))
 }
 
-/// kubeadm's patches: ours to the startup probes, then the user's, which win where kubeadm reads them later (it goes by name). A
+/// The first minor whose kubeadm patches CoreDNS.
+const COREDNS_PATCH: u64 = 32;
+
+/// kubeadm's patches: ours to the probes, then the user's, which win where kubeadm reads them later (it goes by name). A
 /// sidecar's is among [`kine::files`].
 pub fn patch_files(cluster: &Cluster, assets: &Assets) -> Result<Vec<File>, Failure> {
-    let ours = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|component| {
-        let text = render(assets, "kubeadm/startup-probe.yaml.j2", &StartupProbe { component })?;
-        Ok(File::new(format!("{PATCHES}/{component}-etcdless+strategic.yaml"), 0o644, text))
+    let ours =
+        |target: &str, text: String| File::new(format!("{PATCHES}/{target}-etcdless+strategic.yaml"), 0o644, text);
+    let static_pods = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|component| {
+        Ok(ours(component, render(assets, "kubeadm/startup-probe.yaml.j2", &StartupProbe { component })?))
     });
+    let coredns = (cluster.spec.kubernetes.version.minor() >= COREDNS_PATCH)
+        .then(|| Ok(ours("corednsdeployment", render(assets, "kubeadm/coredns.yaml.j2", &())?)));
     let users = cluster.spec.kubeadm.patches.iter().map(|(name, content)| {
         check_patch_name(name)?;
         Ok(File::new(format!("{PATCHES}/{name}"), 0o644, content.as_str()))
     });
-    ours.into_iter().chain(users).collect()
+    static_pods.into_iter().chain(coredns).chain(users).collect()
 }
 
 #[derive(Serialize)]
