@@ -69,7 +69,7 @@ impl Row {
             containerd: "v2.2.0",
             runc: "v1.3.3",
             cni: "v1.8.0",
-            tested: self.minor == 34,
+            tested: matches!(self.minor, 30 | 34 | 36),
         }
     }
 }

@@ -57,7 +57,7 @@ fn kubernetes_finding(version: &Version) -> Option<Finding> {
                 found.minor,
                 tested()
             ),
-            format!("a version of {} is the tested choice", tested()),
+            format!("choose a version of {}", tested()),
         )),
         None => Some(finding(
             Severity::Refuse,
@@ -226,8 +226,8 @@ mod tests {
         assert_eq!(
             lines(&cluster("v1.33.2", "v0.16.4", "staticPod", None)),
             [
-                "Warn spec.kubernetes.version: Kubernetes v1.33.2 is supported, but v1.33 is not among the tested minors (v1.34); \
-              a version of v1.34 is the tested choice"
+                "Warn spec.kubernetes.version: Kubernetes v1.33.2 is supported, but v1.33 is not among the tested minors (v1.30, v1.34, v1.36); \
+              choose a version of v1.30, v1.34, v1.36"
             ]
         );
     }

@@ -6,7 +6,6 @@ pub mod datastore;
 pub mod endpoint;
 pub mod kine;
 pub mod kubelet;
-pub mod lock;
 pub mod network;
 pub mod node;
 pub mod plan;

@@ -7,6 +7,7 @@ use super::machine::{
     architecture, clock_skew, cpus, disk_space, feature, hostname, ipvs_feature, memory, node_address, node_name,
     operating_system, swap, system_verification, tool,
 };
+use super::versions::{containerd_version, kubernetes_version};
 use super::{Check, Finding, Subject};
 
 /// Every check.
@@ -42,6 +43,8 @@ pub const CHECKS: &[Check] = &[
     new("ExistingCluster", "no other cluster, and no leftovers of one", existing_cluster),
     new("FileAvailable--etc-kubernetes-manifests-etcd.yaml", "no etcd of kubeadm's", etcd_manifest),
     new("ImmutableFields", "what init cannot change is unchanged", immutable_fields),
+    new("KubernetesVersion", "the versions were tested together", kubernetes_version),
+    new("ContainerdVersion", "the distribution's containerd runs this Kubernetes", containerd_version),
     new("KubeletVersion", "no kubelet of the distribution's", kubelet_version),
     new("Port-6443", "free for the API server", |s| port(s, 6443, "kube-apiserver")),
     new("Port-10250", "free for the kubelet", |s| port(s, 10250, "kubelet")),

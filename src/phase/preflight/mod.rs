@@ -6,6 +6,7 @@
 mod existing;
 mod list;
 mod machine;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -116,7 +117,7 @@ pub fn probes() -> Probes {
     Probes {
         texts: BTreeSet::from([RECORD.into()]),
         files: BTreeSet::from([ETCD_MANIFEST.into()]),
-        packages: existing::PACKAGES.map(Into::into).into(),
+        packages: existing::PACKAGES.into_iter().chain([versions::CONTAINERD]).map(Into::into).collect(),
         ..Probes::default()
     }
 }
