@@ -12,6 +12,7 @@ use etcdless::cluster::kine::{self, Process, sidecar, static_pod, systemd};
 use etcdless::cluster::node::Node;
 use etcdless::cluster::{kubeadm, network};
 use etcdless::config::{Cluster, Role};
+use etcdless::datastore::{Store, sqlite};
 use etcdless::op::File;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -153,6 +154,11 @@ fn listing(files: &[File]) -> String {
     files.iter().map(one).collect()
 }
 
+/// The store of a cluster on SQLite.
+fn store() -> Store {
+    Store::of(sqlite::endpoint("main"))
+}
+
 fn kine_case(placement: &str, listen: &str) -> Cluster {
     cluster(json!({"kine": {"placement": placement, "listen": listen}}))
 }
@@ -161,7 +167,7 @@ fn kine_case(placement: &str, listen: &str) -> Cluster {
 fn kine_in_every_placement() {
     for placement in PLACEMENTS {
         for listen in LISTENERS {
-            let files = kine::files(&kine_case(placement, listen), &node(), &assets()).unwrap();
+            let files = kine::files(&kine_case(placement, listen), &store(), &assets()).unwrap();
             golden(&format!("kine-{placement}-{listen}"), &listing(&files));
         }
     }
@@ -170,7 +176,7 @@ fn kine_in_every_placement() {
 #[test]
 fn folders_of_every_placement() {
     let folders = |placement: &str, listen: &str| -> Vec<String> {
-        let folders = kine::directories(&kine_case(placement, listen), &node());
+        let folders = kine::directories(&kine_case(placement, listen), &store());
         folders.iter().map(|(path, mode)| format!("{path} {mode:04o}")).collect()
     };
     let always =
@@ -191,7 +197,7 @@ fn the_endpoint_is_in_no_manifest_unit_or_patch() {
     for placement in PLACEMENTS {
         for listen in LISTENERS {
             let cluster = kine_case(placement, listen);
-            let files = kine::files(&cluster, &node(), &assets()).unwrap();
+            let files = kine::files(&cluster, &store(), &assets()).unwrap();
             let (secret, open): (Vec<&File>, Vec<&File>) = files.iter().partition(|file| file.secret);
             assert_eq!(secret.len(), 1, "{placement} {listen}");
             assert_eq!(secret[0].mode, 0o600);
@@ -199,8 +205,8 @@ fn the_endpoint_is_in_no_manifest_unit_or_patch() {
             assert!(open.iter().all(|file| !file.content.expose_secret().contains("sqlite:")), "{placement} {listen}");
 
             let process = Process {
-                endpoint: format!("postgres://kine:{password}@db/kine").into(),
-                ..kine::process(&cluster, &node())
+                store: Store::of(format!("postgres://kine:{password}@db/kine")),
+                ..kine::process(&cluster, &store())
             };
             let texts = [
                 static_pod::manifest(&process, &assets()).unwrap(),
@@ -218,8 +224,8 @@ fn the_endpoint_is_in_no_manifest_unit_or_patch() {
 #[test]
 fn another_endpoint_is_another_revision() {
     let process = |endpoint: &str| Process {
-        endpoint: endpoint.to_owned().into(),
-        ..kine::process(&cluster(json!({})), &node())
+        store: Store::of(endpoint.to_owned()),
+        ..kine::process(&cluster(json!({})), &store())
     };
     let manifest = |endpoint: &str| static_pod::manifest(&process(endpoint), &assets()).unwrap();
     assert_eq!(manifest("a"), manifest("a"));
@@ -230,7 +236,7 @@ fn another_endpoint_is_another_revision() {
 #[test]
 fn both_pods_run_the_same_container() {
     for listen in LISTENERS {
-        let process = kine::process(&kine_case("staticPod", listen), &node());
+        let process = kine::process(&kine_case("staticPod", listen), &store());
         let pod: Value = serde_yaml::from_str(&static_pod::manifest(&process, &assets()).unwrap()).unwrap();
         let mut patch: Value = serde_yaml::from_str(&sidecar::patch(&process, &assets()).unwrap()).unwrap();
         let sidecar = patch["spec"]["initContainers"][0].as_object_mut().unwrap();
@@ -244,7 +250,7 @@ fn both_pods_run_the_same_container() {
 fn a_sidecar_needs_kubernetes_1_29() {
     let files = |version: &str, placement: &str| {
         let spec = json!({"kubernetes": {"version": version}, "kine": {"placement": placement}});
-        kine::files(&cluster(spec), &node(), &assets())
+        kine::files(&cluster(spec), &store(), &assets())
     };
     let failure = files("v1.28.15", "sidecar").unwrap_err();
     assert_eq!(failure.message, "Kubernetes v1.28.15 has no sidecar containers: they are on from v1.29");
@@ -256,7 +262,7 @@ fn a_sidecar_needs_kubernetes_1_29() {
 #[test]
 fn every_image_is_in_the_catalogue() {
     let cluster = cluster(json!({}));
-    let process = kine::process(&cluster, &node());
+    let process = kine::process(&cluster, &store());
     let texts = [
         static_pod::manifest(&process, &assets()).unwrap(),
         network::manifest(&cluster, None, &assets()).unwrap().unwrap(),

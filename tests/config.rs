@@ -134,6 +134,7 @@ fn defaults_are_written_out() {
         version: v0.16.4
         placement: staticPod
         listen: unix
+        pool: 8
       datastore:
         sqlite: {}
       runtime:
@@ -212,4 +213,15 @@ fn no_text_panics_and_alias_bombs_end() {
     });
     assert_eq!(parse("bomb", &bomb).unwrap_err().kind, Kind::Config);
     assert_eq!(parse("deep", &"[".repeat(100_000)).unwrap_err().kind, Kind::Config);
+}
+
+#[test]
+fn files_of_a_datastore_begin_at_the_folder_of_the_description() {
+    let cluster = load(Path::new("docs/examples/mariadb.yaml")).unwrap();
+    let etcdless::config::Datastore::Mariadb(etcdless::config::Server::External(external)) = cluster.spec.datastore
+    else {
+        panic!("another datastore");
+    };
+    assert_eq!(external.tls.ca.as_deref(), Some(Path::new("docs/examples/ca.pem")));
+    assert_eq!(external.tls.key.as_deref(), Some(Path::new("docs/examples/client.key")));
 }

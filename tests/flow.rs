@@ -9,6 +9,7 @@ use std::process::Command;
 
 use etcdless::assets::Assets;
 use etcdless::config::{Cluster, Host, Listen, Placement};
+use etcdless::datastore::{Store, sqlite};
 use etcdless::facts::Facts;
 use etcdless::failure::Failure;
 use etcdless::phase::plan::Selection;
@@ -27,7 +28,8 @@ fn desired(placement: Placement, listen: Listen) -> Desired {
     cluster.spec.kine.placement = placement;
     cluster.spec.kine.listen = listen;
     let assets = Assets::load(None).unwrap();
-    Desired { cluster, assets, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
+    let store = Store::of(sqlite::endpoint("main"));
+    Desired { cluster, assets, store, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
 }
 
 fn fresh() -> Facts {

@@ -99,8 +99,8 @@ struct Values {
 impl Values {
     fn new(cluster: &Cluster, node: &Node) -> Result<Self, Failure> {
         let spec = &cluster.spec;
-        let process = kine::process(cluster, node);
-        let (sockets, pki) = match process.listener {
+        let listener = kine::listener(cluster);
+        let (sockets, pki) = match listener {
             Listener::Socket(_) => (Some(kine::SOCKETS), None),
             Listener::Tcp(_) => (None, Some(kine::PKI)),
         };
@@ -120,7 +120,7 @@ impl Values {
             pod_subnet: spec.kubernetes.pod_subnet.to_string(),
             service_subnet: spec.kubernetes.service_subnet.to_string(),
             dns_domain: spec.kubernetes.dns_domain.clone(),
-            etcd: process.url(),
+            etcd: listener.url(),
             sockets,
             pki,
             sans: sans(cluster, node),

@@ -8,7 +8,10 @@ use super::session::{self, Interrupt};
 use super::{Ended, kubeconfig, verify};
 use crate::assets::Assets;
 use crate::cli::Init;
+use crate::cluster::kine::MAIN;
+use crate::config::credentials::Credentials;
 use crate::config::{Cluster, yaml};
+use crate::datastore;
 use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
 use crate::phase::preflight::Ignore;
@@ -31,7 +34,8 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     }
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
-    let desired = Desired { cluster, assets, manifest, selection, ignore };
+    let store = datastore::store(MAIN, &cluster, &Credentials::read(&cluster.spec.datastore)?)?;
+    let desired = Desired { cluster, assets, store, manifest, selection, ignore };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
         let work = Work { args, desired, ui };

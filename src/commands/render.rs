@@ -8,7 +8,10 @@ use super::session;
 use crate::artifact::Sources;
 use crate::assets::Assets;
 use crate::cli::Render;
+use crate::cluster::kine::MAIN;
 use crate::cluster::node::Node;
+use crate::config::credentials::Credentials;
+use crate::datastore;
 use crate::facts::Facts;
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op};
@@ -19,6 +22,8 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let cluster = session::describe(&args.target, Some(&args.description))?;
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
+    // Rendered files are looked at, compared and kept in repositories: no secret belongs there.
+    let store = datastore::store(MAIN, &cluster, &Credentials::placeholders(&cluster.spec.datastore))?;
     empty(&args.directory)?;
     let mut count = 0;
     for host in &cluster.spec.hosts {
@@ -26,7 +31,8 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
         let Some(node) = Node::new(&cluster, host, &facts) else { continue };
         let sources = Sources::default();
         let (cluster, assets, manifest) = (&cluster, &assets, manifest.as_deref());
-        let context = Context { cluster, node: &node, facts: &facts, assets, sources: &sources, manifest };
+        let context =
+            Context { cluster, node: &node, facts: &facts, assets, sources: &sources, store: &store, manifest };
         for step in plan::steps(&context)? {
             if let Op::File(file) = &step.op {
                 write(&args.directory.join(host.label()), file)?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::names::{Address, DnsLabel, Version};
+use super::names::{Address, DnsLabel, ServerAddress, Version};
 
 /// A `format` of a text: its name, what people call it, what it accepts, and what to write instead of something else.
 pub(super) struct Format {
@@ -28,6 +28,12 @@ pub(super) const FORMATS: &[Format] = &[
         advice: |_| "use 1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends".into(),
     },
     Format { name: "host-address", noun: "a host", accepts: parses::<Address>, advice: host_advice },
+    Format {
+        name: "server-address",
+        noun: "a database server",
+        accepts: parses::<ServerAddress>,
+        advice: |_| "use HOST, HOST:PORT, [IPV6]:PORT, or the absolute path of a unix socket".into(),
+    },
     Format {
         name: "ip",
         noun: "an IP address",

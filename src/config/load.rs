@@ -98,6 +98,12 @@ fn resolve_paths(cluster: &mut Cluster, folder: &Path) {
         resolve(path);
     }
     cluster.spec.hosts.iter_mut().filter_map(|host| host.ssh.identity.as_mut()).for_each(resolve);
+    for path in cluster.spec.datastore.files_mut() {
+        *path = match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+            (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+            _ => folder.join(&*path),
+        };
+    }
 }
 
 /// Whether ssh puts a home folder in front of it.

@@ -4,6 +4,8 @@
 //! every wrong key and value, `validate` has the rules between fields, `diagnostic` draws what is wrong.
 
 mod check;
+pub mod credentials;
+mod datastore;
 pub mod diagnostic;
 mod formats;
 pub mod load;
@@ -23,7 +25,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use names::{Address, AddressError, DnsLabel, Version};
+pub use datastore::{Datastore, Dsn, External, SecretRef, Server, Tls, TlsMode};
+pub use names::{Address, AddressError, DnsLabel, ServerAddress, Version};
 
 /// The only `apiVersion` that this program reads.
 pub const API_VERSION: &str = "etcdless.dev/v1alpha1";
@@ -185,11 +188,14 @@ pub struct Kine {
     pub placement: Placement,
     /// What the API server reaches it by.
     pub listen: Listen,
+    /// How many connections to a database server each kine holds at most; SQLite has none.
+    #[schemars(range(min = 2, max = 1000))]
+    pub pool: u16,
 }
 
 impl Default for Kine {
     fn default() -> Self {
-        Self { version: Version::new(0, 16, 4), placement: Placement::default(), listen: Listen::default() }
+        Self { version: Version::new(0, 16, 4), placement: Placement::default(), listen: Listen::default(), pool: 8 }
     }
 }
 
@@ -215,20 +221,6 @@ pub enum Listen {
     Unix,
     /// Loopback TCP with mutual TLS.
     Tcp,
-}
-
-/// The SQL database that holds the state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum Datastore {
-    /// A file on the one control plane, opened by kine itself.
-    Sqlite(Empty),
-}
-
-impl Default for Datastore {
-    fn default() -> Self {
-        Self::Sqlite(Empty {})
-    }
 }
 
 /// The container runtime.

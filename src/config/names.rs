@@ -101,6 +101,71 @@ impl FromStr for Address {
     }
 }
 
+/// Where a database server is: a host and perhaps a port, or a unix socket on the control plane.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServerAddress {
+    /// Over the network.
+    Tcp {
+        /// A DNS name or IP address, without brackets.
+        host: String,
+        /// The engine's own port where there is none.
+        port: Option<u16>,
+    },
+    /// An absolute path: of the socket for MySQL and MariaDB, of the socket or its folder for PostgreSQL.
+    Socket(String),
+}
+
+/// Why a text is not a [`ServerAddress`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a server: use HOST, HOST:PORT, [IPV6]:PORT, or the absolute path of a unix socket")]
+pub struct ServerAddressError(String);
+
+impl FromStr for ServerAddress {
+    type Err = ServerAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ServerAddressError(text.into());
+        if text.starts_with('/') {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '+');
+            return if text.len() > 1 && text.chars().all(plain) {
+                Ok(Self::Socket(text.into()))
+            } else {
+                Err(wrong())
+            };
+        }
+        let ipv6 = |text: &str| text.parse::<std::net::Ipv6Addr>().is_ok();
+        if ipv6(text) {
+            return Ok(Self::Tcp { host: text.into(), port: None });
+        }
+        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, rest)) if ipv6(host) => (host, rest),
+            Some(_) => return Err(wrong()),
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?),
+            None if port.is_empty() => None,
+            None => return Err(wrong()),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || (c == ':' && ipv6(host));
+        if host.is_empty() || host.starts_with('-') || !host.chars().all(plain) {
+            return Err(wrong());
+        }
+        Ok(Self::Tcp { host: host.into(), port })
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => f.write_str(path),
+            Self::Tcp { host, port: None } => f.write_str(host),
+            Self::Tcp { host, port: Some(port) } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port: Some(port) } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
 impl fmt::Display for DnsLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -152,6 +217,28 @@ impl<'de> Deserialize<'de> for Version {
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a host"))
+    }
+}
+
+impl<'de> Deserialize<'de> for ServerAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a database server"))
+    }
+}
+
+impl Serialize for ServerAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl schemars::JsonSchema for ServerAddress {
+    fn schema_name() -> Cow<'static, str> {
+        "ServerAddress".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "server-address" })
     }
 }
 

@@ -248,9 +248,9 @@ mod tests {
                 "did you mean `spec.kubernetes.version`?",
             ),
             (
-                "datastore.postgres={}",
-                "`--set datastore.postgres={}`: there is no field `spec.datastore.postgres`",
-                "`spec.datastore` has the fields `sqlite`",
+                "datastore.oracle={}",
+                "`--set datastore.oracle={}`: there is no field `spec.datastore.oracle`",
+                "`spec.datastore` has the fields `sqlite`, `postgres`, `mysql`, `mariadb` or `other`",
             ),
             (
                 "hosts.5.user=x",

@@ -1,5 +1,6 @@
 //! Rules between fields, and for texts that have no type of their own. Pure: no file and no host is looked at.
 
+mod datastore;
 mod hosts;
 mod kubeadm;
 mod sources;
@@ -46,7 +47,8 @@ impl Violation {
 
 /// Every rule that the cluster breaks: those of this module, then `rules`.
 pub fn validate(cluster: &Cluster, rules: &[Rule]) -> Vec<Violation> {
-    let own: [Rule; 6] = [subnets::check, dns_domain, proxy_mode, hosts::check, sources::check, kubeadm::check];
+    let own: [Rule; 7] =
+        [subnets::check, dns_domain, proxy_mode, hosts::check, sources::check, kubeadm::check, datastore::check];
     own.iter().chain(rules).flat_map(|rule| rule(cluster)).collect()
 }
 

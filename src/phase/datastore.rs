@@ -13,5 +13,7 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
             let folder = Op::Directory { path: sqlite::DIRECTORY.into(), mode: 0o700 };
             Ok(vec![Step::new("datastore/folder", "make the folder of the SQLite file", folder)])
         }
+        // The server is somebody else's.
+        Datastore::Postgres(_) | Datastore::Mysql(_) | Datastore::Mariadb(_) | Datastore::Other(_) => Ok(Vec::new()),
     }
 }

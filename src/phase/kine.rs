@@ -13,15 +13,15 @@ const PROOF_DEADLINE: u64 = 120;
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let process = kine::process(context.cluster, context.node);
-    let files = kine::files(context.cluster, context.node, context.assets)?;
+    let process = kine::process(context.cluster, context.store);
+    let files = kine::files(context.cluster, context.store, context.assets)?;
     let digest = sha256(files.iter().map(File::sha256).collect::<String>().as_bytes());
     let mut steps = placed(context, files);
     let placement = context.cluster.spec.kine.placement;
     if placement == Placement::Systemd {
         steps.extend(under_systemd(context, &process, &steps));
     }
-    let proof = probe::proof(&endpoint(&process), &context.node.name, PROOF_DEADLINE, digest);
+    let proof = probe::proof(&Endpoint::of(&process.listener), &context.node.name, PROOF_DEADLINE, digest);
     let proven = Step::new("kine/proven", "prove kine: write, read back, delete", Op::Script(proof));
     steps.push(proven.after([match placement {
         Placement::StaticPod => "kubelet/started",
@@ -33,21 +33,21 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
 
 /// The IDs of everything that lies on disk before something starts kine.
 pub(super) fn placed_ids(context: &Context<'_>) -> Result<Vec<String>, Failure> {
-    let files = kine::files(context.cluster, context.node, context.assets)?;
+    let files = kine::files(context.cluster, context.store, context.assets)?;
     Ok(placed(context, files).into_iter().map(|step| step.id).collect())
 }
 
 fn placed(context: &Context<'_>, files: Vec<File>) -> Vec<Step> {
-    let folders: Vec<Step> = kine::directories(context.cluster, context.node)
+    let folders: Vec<Step> = kine::directories(context.cluster, context.store)
         .into_iter()
         .map(|(path, mode)| {
-            let op = Op::Directory { path: path.into(), mode };
+            let op = Op::Directory { path: path.clone(), mode };
             Step::new(format!("kine/folder{}", path.replace('/', "-")), format!("make {path}"), op)
         })
         .collect();
     let ids: Vec<String> = folders.iter().map(|step| step.id.clone()).collect();
     let mut steps = folders;
-    if let Listener::Tcp(_) = kine::process(context.cluster, context.node).listener {
+    if let Listener::Tcp(_) = kine::listener(context.cluster) {
         let op = Op::Certificates { directory: kine::PKI.into() };
         steps.push(Step::new("kine/certificates", "make kine's certificates", op).after(ids.clone()));
     }
@@ -76,17 +76,4 @@ fn under_systemd(context: &Context<'_>, process: &Process, placed: &[Step]) -> [
             .after(["kine/program", "datastore"])
             .after(placed.iter().map(|step| step.id.clone())),
     ]
-}
-
-/// What the API server connects to, as the probe takes it.
-pub(super) fn endpoint(process: &Process) -> Endpoint {
-    match &process.listener {
-        Listener::Socket(path) => Endpoint::Unix { socket: path.clone() },
-        Listener::Tcp(_) => Endpoint::Tcp {
-            url: process.url(),
-            ca: format!("{}/ca.crt", kine::PKI),
-            cert: format!("{}/client.crt", kine::PKI),
-            key: format!("{}/client.key", kine::PKI),
-        },
-    }
 }

@@ -11,7 +11,7 @@ use etcdless::config::Version;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::{LISTENERS, assets, cluster, init_cases, kine_case, node};
+use super::{LISTENERS, assets, cluster, init_cases, kine_case, node, store};
 
 #[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
 fn skipped(what: &str, why: &str) {
@@ -76,7 +76,7 @@ fn kubeadm_adds_the_sidecar() {
         let folder = tempfile::tempdir().unwrap();
         let mut cluster = kine_case("sidecar", listen);
         cluster.spec.kubernetes.version = version.clone();
-        let process = kine::process(&cluster, &node());
+        let process = kine::process(&cluster, &store());
         let patches = folder.path().join("patches");
         fs::create_dir(&patches).unwrap();
         let name = sidecar::patch_path();
@@ -98,7 +98,7 @@ fn kubeadm_adds_the_sidecar() {
         assert_eq!(pod["spec"]["containers"][0]["name"], "kube-apiserver");
         assert_eq!(pod["spec"]["initContainers"][0]["name"], "kine");
         assert_eq!(pod["spec"]["initContainers"][0]["restartPolicy"], "Always");
-        assert!(text.contains(&format!("--etcd-servers={}", process.url())), "{text}");
+        assert!(text.contains(&format!("--etcd-servers={}", process.listener.url())), "{text}");
         // Every folder that a container mounts is a volume of the Pod, and no name is taken twice.
         let mut volumes = BTreeMap::new();
         for volume in pod["spec"]["volumes"].as_array().unwrap() {
@@ -126,7 +126,7 @@ fn systemd_understands_the_unit() {
     }
     for listen in LISTENERS {
         let folder = tempfile::tempdir().unwrap();
-        let process = kine::process(&kine_case("systemd", listen), &node());
+        let process = kine::process(&kine_case("systemd", listen), &store());
         let unit = folder.path().join(process.unit());
         // It also looks for the program.
         fs::write(&unit, systemd::unit(&process, &assets()).unwrap().replace(systemd::PROGRAM, "/bin/sh")).unwrap();
@@ -139,7 +139,7 @@ fn systemd_understands_the_unit() {
 
 /// What a container of kine does at its start, with `env` in kine's place.
 fn start(endpoint_file: &Path, args: &[&str]) -> Output {
-    let process = kine::process(&cluster(serde_json::json!({})), &node());
+    let process = kine::process(&cluster(serde_json::json!({})), &store());
     let pod: Value = serde_yaml::from_str(&static_pod::manifest(&process, &assets()).unwrap()).unwrap();
     let command: Vec<&str> =
         pod["spec"]["containers"][0]["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
@@ -189,10 +189,11 @@ impl Drop for Running {
 /// The real kine takes our flags and certificates, serves who has the client certificate, and nobody else.
 #[test]
 fn kine_over_tcp_wants_our_client_certificate() {
-    let mut process = kine::process(&kine_case("systemd", "tcp"), &node());
+    let cluster = kine_case("systemd", "tcp");
+    let mut process = kine::process(&cluster, &store());
     let lab = std::env::var("LAB").unwrap_or_else(|_| "/var/tmp/etcdless-lab".into());
     let program = std::env::var("ETCDLESS_KINE")
-        .map_or_else(|_| Path::new(&lab).join(format!("bin/kine-{}/kine", process.version)), PathBuf::from);
+        .map_or_else(|_| Path::new(&lab).join(format!("bin/kine-{}/kine", cluster.spec.kine.version)), PathBuf::from);
     if !program.is_file() || Command::new("curl").arg("--version").output().is_err() {
         return skipped("kine over TCP", "ETCDLESS_KINE names no kine and the lab has built none, or there is no curl");
     }
@@ -228,9 +229,9 @@ fn kine_over_tcp_wants_our_client_certificate() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let (certificate, key) = (format!("{pki}/client.crt"), format!("{pki}/client.key"));
     let with_certificate = ["--cert", certificate.as_str(), "--key", key.as_str()];
-    while !curl(&[], &metrics) || !curl(&with_certificate, &process.url()) {
+    while !curl(&[], &metrics) || !curl(&with_certificate, &process.listener.url()) {
         let log = fs::read_to_string(folder.path().join("log")).unwrap();
         assert!(std::time::Instant::now() < deadline, "kine did not answer: {log}");
     }
-    assert!(!curl(&[], &process.url()), "kine served a client without a certificate");
+    assert!(!curl(&[], &process.listener.url()), "kine served a client without a certificate");
 }

@@ -8,14 +8,13 @@ pub mod sidecar;
 pub mod static_pod;
 pub mod systemd;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use crate::assets::Assets;
 use crate::cluster::kubeadm;
-use crate::cluster::node::Node;
-use crate::config::{Cluster, Datastore, Listen, Placement, Version};
-use crate::datastore::sqlite;
+use crate::config::{Cluster, Listen, Placement};
+use crate::datastore::{self, Store, sqlite};
 use crate::failure::{Failure, Kind};
 use crate::op::{File, certificates, sha256};
 
@@ -48,12 +47,12 @@ const METRICS_PORT: u16 = 2381;
 pub struct Process {
     /// Which store it serves: `main`, or the name of a shard.
     pub shard: String,
-    /// kine's release.
-    pub version: Version,
+    /// Its image, as the kubelet pulls it.
+    pub image: String,
     /// What the API server reaches it by.
     pub listener: Listener,
-    /// What kine opens, as its `--endpoint` takes it.
-    pub endpoint: SecretString,
+    /// What kine is told of its store.
+    pub store: Store,
     /// Its metrics port on 127.0.0.1.
     pub metrics_port: u16,
 }
@@ -68,37 +67,45 @@ pub enum Listener {
 }
 
 /// The kine process of a control plane.
-pub fn process(cluster: &Cluster, _node: &Node) -> Process {
+pub fn process(cluster: &Cluster, store: &Store) -> Process {
     Process {
         shard: MAIN.into(),
-        version: cluster.spec.kine.version.clone(),
-        listener: match cluster.spec.kine.listen {
-            Listen::Unix => Listener::Socket(format!("{SOCKETS}/{MAIN}.sock")),
-            Listen::Tcp => Listener::Tcp(PORT),
-        },
-        endpoint: match cluster.spec.datastore {
-            Datastore::Sqlite(_) => sqlite::endpoint(MAIN).into(),
-        },
+        image: image(cluster),
+        listener: listener(cluster),
+        store: store.clone(),
         metrics_port: METRICS_PORT,
+    }
+}
+
+/// kine's image, as the kubelet pulls it.
+pub fn image(cluster: &Cluster) -> String {
+    format!("{IMAGE}:{}", cluster.spec.kine.version)
+}
+
+/// What the API server of a control plane reaches kine by.
+pub fn listener(cluster: &Cluster) -> Listener {
+    match cluster.spec.kine.listen {
+        Listen::Unix => Listener::Socket(format!("{SOCKETS}/{MAIN}.sock")),
+        Listen::Tcp => Listener::Tcp(PORT),
     }
 }
 
 /// Every file that the placement needs on disk, except the certificates of `listen: tcp`, which are made when they are placed.
 /// What makes kine start comes last. A sidecar's patch is among them; [`kubeadm::patch_files`] has the user's.
-pub fn files(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<Vec<File>, Failure> {
-    let process = process(cluster, node);
+pub fn files(cluster: &Cluster, store: &Store, assets: &Assets) -> Result<Vec<File>, Failure> {
+    let process = process(cluster, store);
     let by_listener = matches!(process.listener, Listener::Socket(_)).then(tmpfiles);
     let by_placement = match cluster.spec.kine.placement {
         Placement::StaticPod => static_pod::files(&process, assets)?,
         Placement::Systemd => systemd::files(&process, assets)?,
         Placement::Sidecar => sidecar::files(cluster, &process, assets)?,
     };
-    Ok(by_listener.into_iter().chain(by_placement).collect())
+    Ok(by_listener.into_iter().chain(process.store.files).chain(by_placement).collect())
 }
 
 /// The folders that the placement needs, with their modes, parents first.
-pub fn directories(cluster: &Cluster, node: &Node) -> Vec<(&'static str, u32)> {
-    let by_listener: &[_] = match process(cluster, node).listener {
+pub fn directories(cluster: &Cluster, store: &Store) -> Vec<(String, u32)> {
+    let by_listener: &[_] = match listener(cluster) {
         Listener::Socket(_) => &[("/run/etcdless", 0o755), (SOCKETS, 0o700)],
         Listener::Tcp(_) => &[(PKI, 0o700)],
     };
@@ -108,7 +115,22 @@ pub fn directories(cluster: &Cluster, node: &Node) -> Vec<(&'static str, u32)> {
         Placement::Systemd => &[],
     };
     let always = [("/etc/etcdless", 0o755), (CONFIG, 0o700), ("/var/lib/etcdless", 0o755), (sqlite::DIRECTORY, 0o700)];
-    always.iter().chain(by_listener).chain(by_placement).copied().collect()
+    let by_store = match store.files.is_empty() {
+        true => Vec::new(),
+        false => vec![(datastore::FILES.to_owned(), 0o700), (format!("{}/{MAIN}", datastore::FILES), 0o700)],
+    };
+    let fixed = always.iter().chain(by_listener).chain(by_placement).map(|(path, mode)| ((*path).to_owned(), *mode));
+    fixed.chain(by_store).collect()
+}
+
+impl Listener {
+    /// What the API server, and a probe on the host, connects to.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Socket(path) => format!("unix://{path}"),
+            Self::Tcp(port) => format!("https://127.0.0.1:{port}"),
+        }
+    }
 }
 
 impl Process {
@@ -118,11 +140,6 @@ impl Process {
             MAIN => "kine".into(),
             shard => format!("kine-{shard}"),
         }
-    }
-
-    /// The image, as the kubelet pulls it.
-    pub fn image(&self) -> String {
-        format!("{IMAGE}:{}", self.version)
     }
 
     /// The systemd unit.
@@ -140,14 +157,6 @@ impl Process {
         format!("{CONFIG}/{}.env", self.shard)
     }
 
-    /// What the API server, and a probe on the host, connects to.
-    pub fn url(&self) -> String {
-        match &self.listener {
-            Listener::Socket(path) => format!("unix://{path}"),
-            Listener::Tcp(port) => format!("https://127.0.0.1:{port}"),
-        }
-    }
-
     /// kine's flags, all but the endpoint, which only ever travels by its environment. Compaction is the API server's alone.
     pub fn flags(&self) -> Vec<String> {
         let address = match &self.listener {
@@ -159,6 +168,7 @@ impl Process {
             format!("--metrics-bind-address=127.0.0.1:{}", self.metrics_port),
             "--compact-interval=0".into(),
         ];
+        flags.extend(self.store.flags.iter().cloned());
         if let Listener::Tcp(_) = self.listener {
             flags.extend([
                 format!("--server-cert-file={PKI}/server.crt"),
@@ -181,12 +191,13 @@ impl Process {
             Listener::Tcp(_) => certificates(PKI).to_vec(),
             Listener::Socket(_) => Vec::new(),
         };
-        [endpoint].into_iter().chain(pki).collect()
+        let files = self.store.files.iter().map(|file| file.path.clone());
+        [endpoint].into_iter().chain(pki).chain(files).collect()
     }
 
     /// The endpoint, where it is one line of text; nothing else survives the way into kine's environment.
     fn endpoint_line(&self) -> Result<&str, Failure> {
-        let endpoint = self.endpoint.expose_secret();
+        let endpoint = self.store.endpoint.expose_secret();
         if endpoint.is_empty() || endpoint.chars().any(char::is_control) {
             let message =
                 format!("the datastore endpoint of shard {} is empty or holds control characters", self.shard);
@@ -200,10 +211,12 @@ impl Process {
         Ok(File::secret(self.endpoint_file(), 0o600, format!("{}\n", self.endpoint_line()?)))
     }
 
-    /// Changes with the endpoint, so that the kubelet starts kine anew. Pods can be read by more people than the endpoint: 16 bits
-    /// notice a change and are far too few to guess a password by.
+    /// Changes with the endpoint and the certificates, so that the kubelet starts kine anew. Pods can be read by more people than the
+    /// endpoint: 16 bits notice a change and are far too few to guess a password by.
     fn revision(&self) -> String {
-        sha256(self.endpoint.expose_secret().as_bytes()).chars().take(4).collect()
+        let files = self.store.files.iter().map(File::sha256);
+        let all = [sha256(self.store.endpoint.expose_secret().as_bytes())].into_iter().chain(files).collect::<String>();
+        sha256(all.as_bytes()).chars().take(4).collect()
     }
 }
 
@@ -223,6 +236,10 @@ struct Container {
     sockets: Option<&'static str>,
     pki: Option<&'static str>,
     data: &'static str,
+    /// Certificates and keys for the server.
+    files: Option<String>,
+    /// The folder of the server's unix socket.
+    server_socket: Option<String>,
     revision: String,
 }
 
@@ -234,7 +251,7 @@ impl Container {
             Listener::Tcp(_) => (None, Some(PKI)),
         };
         Self {
-            image: process.image(),
+            image: process.image.clone(),
             command: vec!["/bin/sh".into(), "-c".into(), START.into(), name.clone(), process.endpoint_file()],
             name,
             args: process.flags(),
@@ -243,6 +260,8 @@ impl Container {
             sockets,
             pki,
             data: sqlite::DIRECTORY,
+            files: (!process.store.files.is_empty()).then(|| format!("{}/{}", datastore::FILES, process.shard)),
+            server_socket: process.store.socket_folder.clone(),
             revision: process.revision(),
         }
     }

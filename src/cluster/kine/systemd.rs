@@ -18,7 +18,7 @@ struct Unit {
     program: &'static str,
     flags: Vec<String>,
     environment_file: String,
-    writable: Vec<&'static str>,
+    writable: Vec<String>,
 }
 
 /// Where the unit of a process belongs.
@@ -34,7 +34,7 @@ pub fn unit(process: &Process, assets: &Assets) -> Result<String, Failure> {
         program: PROGRAM,
         flags: process.flags(),
         environment_file: process.environment_file(),
-        writable: sockets.into_iter().chain([sqlite::DIRECTORY]).collect(),
+        writable: sockets.into_iter().chain([sqlite::DIRECTORY]).map(str::to_owned).collect(),
     };
     render(assets, "kine/kine.service.j2", &unit)
 }

@@ -50,11 +50,17 @@ fn roles(cluster: &Cluster) -> Vec<Violation> {
     let mut control_planes = hosts.iter().enumerate().filter(|(_, host)| host.role == Role::ControlPlane);
     let first = control_planes.next().map(|(index, _)| index);
     for (index, host) in control_planes {
-        let Datastore::Sqlite(_) = cluster.spec.datastore;
-        let message =
-            format!("{} would be a second control plane, and SQLite is one file on one machine", host.label());
-        let broken_here = Violation::new(format!("spec.hosts[{index}]"), message)
-            .suggest("keep one control plane; a second one needs a shared datastore engine, which this version does not have yet");
+        let (message, advice) = match cluster.spec.datastore {
+            Datastore::Sqlite(_) => (
+                format!("{} would be a second control plane, and SQLite is one file on one machine", host.label()),
+                "keep one control plane; a second one needs PostgreSQL, MySQL or MariaDB",
+            ),
+            _ => (
+                format!("{} would be a second control plane, and this version cannot join one yet", host.label()),
+                "keep one control plane",
+            ),
+        };
+        let broken_here = Violation::new(format!("spec.hosts[{index}]"), message).suggest(advice);
         broken.push(match first {
             Some(first) => broken_here.related(format!("spec.hosts[{first}]")),
             None => broken_here,

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::assets::Assets;
 use crate::cluster::kine::probe::{self, Endpoint, Latency, ProbeError};
-use crate::cluster::kine::process;
+use crate::cluster::kine::{image, listener};
 use crate::cluster::node::Node;
 use crate::config::Cluster;
 use crate::failure::{Failure, Kind};
@@ -52,11 +52,8 @@ pub async fn verify(
     let begun = Instant::now();
     let nonce = nonce();
     let namespace = format!("etcdless-verify-{nonce}");
-    let manifest = Manifest {
-        namespace: &namespace,
-        image: process(cluster, node).image(),
-        domain: &cluster.spec.kubernetes.dns_domain,
-    };
+    let manifest =
+        Manifest { namespace: &namespace, image: image(cluster), domain: &cluster.spec.kubernetes.dns_domain };
     let manifest = render(assets, "verify/probe.yaml.j2", &manifest)?;
     let mut run = Run { host, cluster, node, namespace, manifest, nonce, probe: Ok(None), leftovers: Vec::new() };
     let looked = run.until(begun + deadline, progress).await;
@@ -111,7 +108,7 @@ impl<Q: Query> Run<'_, Q> {
     }
 
     async fn kine(&self) -> Result<Result<Latency, ProbeError>, Failure> {
-        let endpoint = Endpoint::of(&process(self.cluster, self.node));
+        let endpoint = Endpoint::of(&listener(self.cluster));
         match probe::check(self.host, &endpoint, &self.node.name, &self.nonce).await {
             Err(ProbeError::Remote(error)) if !is_answer(&error) => Err(gone(&error)),
             kine => Ok(kine),

@@ -8,7 +8,7 @@ mod frame;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Listener, PKI, Process};
+use super::{Listener, PKI};
 use crate::op::Script;
 use crate::remote::{Output, Query, Question, RemoteError};
 
@@ -45,11 +45,11 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Where a kine process of ours listens.
-    pub fn of(process: &Process) -> Self {
-        match &process.listener {
+    pub fn of(listener: &Listener) -> Self {
+        match listener {
             Listener::Socket(socket) => Self::Unix { socket: socket.clone() },
-            Listener::Tcp(port) => Self::Tcp {
-                url: format!("https://127.0.0.1:{port}"),
+            Listener::Tcp(_) => Self::Tcp {
+                url: listener.url(),
                 ca: format!("{PKI}/ca.crt"),
                 cert: format!("{PKI}/client.crt"),
                 key: format!("{PKI}/client.key"),
