@@ -68,6 +68,8 @@ restart() {
     *) as_root "$1" systemctl restart "$(server_value "$1" engine)" ;;
   esac
 }
+# PostgreSQL takes most settings while it runs; the others are restarted for all.
+reload() { if [ "$(server_value "$1" engine)" = postgres ]; then as_root "$1" systemctl reload postgresql; else restart "$1"; fi; }
 
 # Every letter of the password that an address, a shell or a file format could trip over is in it.
 credentials() {
@@ -116,7 +118,7 @@ certificates() {
 present() {
   local name=$1
   as_root "$name" ln -sfn "$2.crt" $tls/current.crt
-  if [ "$(server_value "$name" engine)" = postgres ]; then as_root "$name" systemctl reload postgresql; else restart "$name"; fi
+  reload "$name"
   [ -z "$(server_value "$name" pool)" ] || as_root "$name" systemctl restart pgbouncer
 }
 
@@ -291,11 +293,11 @@ server_mend() {
   esac
 }
 
-# changed NAME TITLE LINE...: settings that hold from now on, for old connections too; without lines, no longer.
+# changed NAME TITLE LINE...: settings that hold from now on, for connections that are open too; without lines, no longer.
 changed() {
   local name=$1 title=$2; shift 2
   printf '%s\n' "$@" | settings "$name" "$title"
-  restart "$name"
+  if [ "$title" = read-only ]; then reload "$name"; else restart "$name"; fi
 }
 pooled() { [ -n "$(server_value "$1" pool)" ] || die "$1 has no PgBouncer; make it with --pgbouncer"; }
 standby() { [ -n "$(server_value "$1" primary)" ] || die "$1 is no standby; make it with --standby-of"; }
