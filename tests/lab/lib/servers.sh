@@ -62,11 +62,11 @@ sql() {
     *) as_root "$1" mysql -N "${2:-mysql}" ;;
   esac
 }
+# systemd refuses a fifth start within ten seconds, unless told to forget the others.
 restart() {
-  case $(server_value "$1" engine) in
-    postgres) as_root "$1" systemctl restart postgresql ;;
-    *) as_root "$1" systemctl restart "$(server_value "$1" engine)" ;;
-  esac
+  local unit=${2:-}
+  if [ -z "$unit" ]; then unit=$(server_value "$1" engine); unit=${unit/%postgres/postgresql}; fi
+  as_root "$1" sh -c "systemctl reset-failed '$unit*'; systemctl restart $unit"
 }
 # PostgreSQL takes most settings while it runs; the others are restarted for all.
 reload() { if [ "$(server_value "$1" engine)" = postgres ]; then as_root "$1" systemctl reload postgresql; else restart "$1"; fi; }
@@ -119,7 +119,7 @@ present() {
   local name=$1
   as_root "$name" ln -sfn "$2.crt" $tls/current.crt
   reload "$name"
-  [ -z "$(server_value "$name" pool)" ] || as_root "$name" systemctl restart pgbouncer
+  [ -z "$(server_value "$name" pool)" ] || restart "$name" pgbouncer
 }
 
 # Where a server reads one more file of settings. settings NAME TITLE: from standard input; none takes them away.
@@ -200,7 +200,7 @@ pool_mode = $2
 logfile = /var/log/postgresql/pgbouncer.log
 pidfile = /var/run/postgresql/pgbouncer.pid
 INI
-  as_root "$1" systemctl restart pgbouncer
+  restart "$1" pgbouncer
 }
 
 # follow NAME PRIMARY: a hot standby, from a fresh copy of the primary; whatever NAME held is gone.
