@@ -39,6 +39,8 @@ UNIT
   if [ "$suite" = $default_suite ] && [ -f /etc/apt/sources.list.d/debian.sources ]; then
     cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/"; rm -f "$root/etc/apt/sources.list"
   fi
+  # A mirror may be older than the week for which unstable's index is valid.
+  [ "$suite" = $default_suite ] || echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/90-lab"
   rm -rf "$root/etc/hostname" "$root"/etc/ssh/ssh_host_* "$root"/var/cache/apt/archives/*.deb
   : >"$root/etc/machine-id"
   touch "$root.done"
@@ -76,6 +78,7 @@ create_host() {
   rm -rf --one-file-system "$root.part"
   cp -a --reflink=auto "$(base_folder "$6")" "$root.part"
   root=$root.part
+  rm -f "$root/var/lib/dbus/machine-id"   # systemd would take it for this host's own
   echo "$name" >"$root/etc/hostname"
   printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$root/etc/hosts"
   cp -L /etc/resolv.conf "$root/etc/resolv.conf"
@@ -110,6 +113,7 @@ start_host() {
   (
     exec 9>&-
     enter_cgroup "$name"
+    if [ "$(host_value "$name" SUITE)" = unstable ]; then enter_cgroup2 "$name"; export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1; fi
     SYSTEMD_SECCOMP=0 exec setsid systemd-nspawn -q -D "$LAB/hosts/$name" -b --register=no --keep-unit --network-bridge="$bridge" \
       --capability=all --private-users=no --machine="$name"
   ) >"$LAB/hosts/$name.log" 2>&1 </dev/null &
@@ -149,6 +153,15 @@ enter_cgroup() {
   done
 }
 
+# systemd of unstable needs cgroup v2. Where the machine's is v1, v2 is there too, only mounted nowhere; hosts that share its root would end each other's services.
+enter_cgroup2() {
+  [ ! -f /sys/fs/cgroup/cgroup.controllers ] || return 0
+  mkdir -p "$LAB/cgroup2"
+  mountpoint -q "$LAB/cgroup2" || mount -t cgroup2 none "$LAB/cgroup2"
+  mkdir -p "$LAB/cgroup2/$bridge.$1"
+  echo "$BASHPID" >"$LAB/cgroup2/$bridge.$1/cgroup.procs"
+}
+
 host_processes() {
   local g=/sys/fs/cgroup/pids/$bridge.$1
   [ -d /sys/fs/cgroup/pids ] || g=/sys/fs/cgroup/$bridge.$1
@@ -167,7 +180,7 @@ kill_host() {
     sleep 0.05
   done
   ! host_runs "$name" || die "processes of $name do not end: $(host_processes "$name" | tr '\n' ' ')"
-  for c in $(hierarchies); do
+  for c in $(hierarchies) "$LAB/cgroup2"; do
     [ ! -d "$c/$bridge.$name" ] || find "$c/$bridge.$name" -depth -type d -exec rmdir {} + 2>/dev/null || true
   done
   ip link delete "vb-$name" 2>/dev/null || true
