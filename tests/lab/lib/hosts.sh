@@ -2,7 +2,8 @@
 # hosts/NAME is the disk; NAME.conf, NAME.pid and NAME.log lie beside it.
 # shellcheck shell=bash disable=SC2154
 
-suite=bookworm
+# The lab's hosts; `up --suite unstable` is for what only Debian unstable has, such as MySQL.
+default_suite=bookworm
 
 host_name() {
   [[ ${1:-} =~ ^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$ ]] || die "\`${1:-}\` is no host name here: 1 to 12 of a-z, 0-9 and -"
@@ -15,13 +16,13 @@ host_value() { sed -n "s/^$2=//p" "$LAB/hosts/$1.conf"; }
 
 # One root is bootstrapped, then copied for every host. Like a small VM image: systemd, sshd, what kubeadm's documentation asks for, no runtime.
 base() {
-  local started=$SECONDS root=$LAB/base
-  [ -f "$LAB/base.done" ] && return
+  local started=$SECONDS suite=$1 root; root=$(base_folder "$suite")
+  [ -f "$root.done" ] && return
   echo "bootstrapping Debian $suite, once"
   rm -rf --one-file-system "$root"
   debootstrap --variant=minbase \
     --include=systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,iproute2,iptables,kmod,sudo,ca-certificates,procps,ethtool,socat,conntrack,curl,netbase \
-    $suite "$root" >"$LAB/debootstrap.log" 2>&1 9>&- || die "debootstrap failed: $(tail -n 3 "$LAB/debootstrap.log")"
+    "$suite" "$root" >"$LAB/debootstrap.log" 2>&1 9>&- || die "debootstrap failed: $(tail -n 3 "$LAB/debootstrap.log")"
   [ -f "$LAB/id" ] || ssh-keygen -q -t ed25519 -N '' -C lab -f "$LAB/id"
   # The host's cgroup tree and /proc/sys arrive read-only, and /dev/kmsg is missing; a real machine has them.
   cat >"$root/etc/systemd/system/lab-writable.service" <<'UNIT'
@@ -35,24 +36,29 @@ ExecStart=/bin/sh -c 'mount -o remount,bind,rw /sys/fs/cgroup; for c in /sys/fs/
 WantedBy=sysinit.target
 UNIT
   chroot "$root" systemctl enable -q lab-writable.service systemd-networkd ssh
-  if [ -f /etc/apt/sources.list.d/debian.sources ]; then
+  if [ "$suite" = $default_suite ] && [ -f /etc/apt/sources.list.d/debian.sources ]; then
     cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/"; rm -f "$root/etc/apt/sources.list"
   fi
+  # A mirror may be older than the week for which unstable's index is valid.
+  [ "$suite" = $default_suite ] || echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/90-lab"
   rm -rf "$root/etc/hostname" "$root"/etc/ssh/ssh_host_* "$root"/var/cache/apt/archives/*.deb
   : >"$root/etc/machine-id"
-  touch "$LAB/base.done"
+  touch "$root.done"
   echo "base took $((SECONDS - started)) s"
 }
 
+base_folder() { if [ "$1" = $default_suite ]; then echo "$LAB/base"; else echo "$LAB/base-$1"; fi; }
+
 up() {
-  local name=${1:-} ip=${2:-} login=root egress=yes mirror=yes
-  [ $# -ge 2 ] || die "up NAME IP [--user USER] [--no-egress] [--no-mirror]"
+  local name=${1:-} ip=${2:-} login=root egress=yes mirror=yes suite=$default_suite
+  [ $# -ge 2 ] || die "up NAME IP [--user USER] [--no-egress] [--no-mirror] [--suite unstable]"
   shift 2
   while [ $# -gt 0 ]; do
     case $1 in
       --user) login=${2:?--user needs a name}; shift 2 ;;
       --no-egress) egress=no; shift ;;
       --no-mirror) mirror=no; shift ;;
+      --suite) suite=${2:-}; [[ $suite =~ ^($default_suite|unstable)$ ]] || die "--suite $default_suite or unstable"; shift 2 ;;
       *) die "up does not know $1" ;;
     esac
   done
@@ -60,18 +66,19 @@ up() {
   [[ $ip =~ ^"$LAB_NET".([0-9]+)$ ]] && [ "${BASH_REMATCH[1]}" -ge 2 ] && [ "${BASH_REMATCH[1]}" -le 254 ] ||
     die "$ip is not an address of the lab: $LAB_NET.2 to $LAB_NET.254"
   [[ $login =~ ^[a-z][a-z0-9-]*$ ]] || die "--user $login: a login name"
-  locked base base
-  locked "host-$name" create_host "$name" "$ip" "$login" "$egress" "$mirror"
+  locked base base "$suite"
+  locked "host-$name" create_host "$name" "$ip" "$login" "$egress" "$mirror" "$suite"
 }
 
 create_host() {
   local name=$1 ip=$2 login=$3 root=$LAB/hosts/$1 other home
   [ ! -e "$root" ] || die "$name exists; lab down $name"
   for other in $(host_names); do [ "$(host_value "$other" IP)" != "$ip" ] || die "$ip belongs to $other"; done
-  printf 'IP=%s\nLOGIN=%s\nEGRESS=%s\nMIRROR=%s\nOWNER=%s\n' "$ip" "$login" "$4" "$5" "${LAB_OWNER:-}" >"$LAB/hosts/$name.conf"
+  printf 'IP=%s\nLOGIN=%s\nEGRESS=%s\nMIRROR=%s\nSUITE=%s\nOWNER=%s\n' "$ip" "$login" "$4" "$5" "$6" "${LAB_OWNER:-}" >"$LAB/hosts/$name.conf"
   rm -rf --one-file-system "$root.part"
-  cp -a --reflink=auto "$LAB/base" "$root.part"
+  cp -a --reflink=auto "$(base_folder "$6")" "$root.part"
   root=$root.part
+  rm -f "$root/var/lib/dbus/machine-id"   # systemd would take it for this host's own
   echo "$name" >"$root/etc/hostname"
   printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$root/etc/hosts"
   cp -L /etc/resolv.conf "$root/etc/resolv.conf"
@@ -106,6 +113,7 @@ start_host() {
   (
     exec 9>&-
     enter_cgroup "$name"
+    if [ "$(host_value "$name" SUITE)" = unstable ]; then enter_cgroup2 "$name"; export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1; fi
     SYSTEMD_SECCOMP=0 exec setsid systemd-nspawn -q -D "$LAB/hosts/$name" -b --register=no --keep-unit --network-bridge="$bridge" \
       --capability=all --private-users=no --machine="$name"
   ) >"$LAB/hosts/$name.log" 2>&1 </dev/null &
@@ -145,6 +153,15 @@ enter_cgroup() {
   done
 }
 
+# systemd of unstable needs cgroup v2. Where the machine's is v1, v2 is there too, only mounted nowhere; hosts that share its root would end each other's services.
+enter_cgroup2() {
+  [ ! -f /sys/fs/cgroup/cgroup.controllers ] || return 0
+  mkdir -p "$LAB/cgroup2"
+  mountpoint -q "$LAB/cgroup2" || mount -t cgroup2 none "$LAB/cgroup2"
+  mkdir -p "$LAB/cgroup2/$bridge.$1"
+  echo "$BASHPID" >"$LAB/cgroup2/$bridge.$1/cgroup.procs"
+}
+
 host_processes() {
   local g=/sys/fs/cgroup/pids/$bridge.$1
   [ -d /sys/fs/cgroup/pids ] || g=/sys/fs/cgroup/$bridge.$1
@@ -163,7 +180,7 @@ kill_host() {
     sleep 0.05
   done
   ! host_runs "$name" || die "processes of $name do not end: $(host_processes "$name" | tr '\n' ' ')"
-  for c in $(hierarchies); do
+  for c in $(hierarchies) "$LAB/cgroup2"; do
     [ ! -d "$c/$bridge.$name" ] || find "$c/$bridge.$name" -depth -type d -exec rmdir {} + 2>/dev/null || true
   done
   ip link delete "vb-$name" 2>/dev/null || true
@@ -174,7 +191,7 @@ down_one() {
   if [ ! -e "$LAB/hosts/$1" ] && [ ! -f "$LAB/hosts/$1.conf" ]; then echo "lab: no host $1 to take down" >&2; return; fi
   kill_host "$1"
   locked network remove_rules "$bridge.$1"
-  rm -rf --one-file-system "$LAB/hosts/$1" "$LAB/hosts/$1.part" "$LAB/hosts/$1."{conf,pid,log}
+  rm -rf --one-file-system "$LAB/hosts/$1" "$LAB/hosts/$1.part" "$LAB/hosts/$1."{conf,pid,log} "$LAB/servers/$1" "$LAB/servers/$1.part"
 }
 
 host_list() {
