@@ -191,7 +191,7 @@ down_one() {
   if [ ! -e "$LAB/hosts/$1" ] && [ ! -f "$LAB/hosts/$1.conf" ]; then echo "lab: no host $1 to take down" >&2; return; fi
   kill_host "$1"
   locked network remove_rules "$bridge.$1"
-  rm -rf --one-file-system "$LAB/hosts/$1" "$LAB/hosts/$1.part" "$LAB/hosts/$1."{conf,pid,log} "$LAB/servers/$1" "$LAB/servers/$1.part"
+  rm -rf --one-file-system "$LAB/hosts/$1" "$LAB/hosts/$1.part" "$LAB/hosts/$1."{conf,pid,log} "$LAB/servers/$1" "$LAB/servers/$1."{part,log}
 }
 
 host_list() {
