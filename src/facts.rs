@@ -93,6 +93,8 @@ pub struct Facts {
     pub listeners: BTreeMap<u16, String>,
     /// Free bytes by mount point, for the file systems that we write to.
     pub free_bytes: BTreeMap<String, u64>,
+    /// How large the same file systems are.
+    pub total_bytes: BTreeMap<String, u64>,
     /// Programs that were found of those that preflight asks for.
     pub tools: BTreeSet<String>,
     /// Paths that an existing cluster, or one that was not taken apart, leaves behind.

@@ -126,6 +126,8 @@ const FAIL: &[Case] = &[
      "[ERROR Mem] cp1 has 1699 MB of memory, kubeadm needs 1700 MB: the kernel would end parts of the control plane; fix: give the machine 1700 MB of memory"),
     (|w| { w.facts.free_bytes.insert("/var/lib".into(), 1 << 30); },
      "[ERROR DiskSpace] cp1 has 1024 MiB free on /var/lib: what this run places in /var/lib/containerd, /var/lib/etcdless takes 4096 MiB; fix: free 3072 MiB or enlarge the file system of /var/lib"),
+    (|w| { w.facts.total_bytes.insert("/var/lib".into(), 100 << 30); w.facts.free_bytes.insert("/var/lib".into(), 18 << 30); },
+     "[ERROR DiskPressure] cp1 will have 14336 MiB of 102400 MiB free on /var/lib: below 15 % (imagefs.available of the kubelet) it evicts Pods, and the cluster does not come up; fix: free 1024 MiB there, or lower the threshold: kubeadm.kubelet.evictionHard in cluster.yaml"),
     (|w| w.facts.swaps = vec!["/dev/sda2".into(), "/swapfile".into()],
      "[ERROR Swap] cp1 has swap on: /dev/sda2, /swapfile: the kubelet does not start with swap on; fix: --set kubernetes.swap=off turns it off and keeps it off; --set kubernetes.swap=keep runs the kubelet with failSwapOn: false"),
     (|w| w.facts.fstab_swaps = vec!["/dev/sda2".into()],
@@ -238,6 +240,10 @@ const PASS: &[Fine] = &[
     ("swap that is turned off", |w| {
         w.facts.swaps = vec!["/dev/sda2".into()];
         w.spec("kubernetes", json!({ "swap": "off" }));
+    }),
+    ("a full disk whose thresholds are the user's", |w| {
+        w.facts.total_bytes.insert("/var/lib".into(), 100 << 30);
+        w.spec("kubeadm", json!({ "kubelet": { "evictionHard": { "imagefs.available": "1Gi" } } }));
     }),
     ("30 s ahead", |w| w.facts.clock_offset_ms = 30_000),
     ("an odd hostname with a name of its own", |w| w.facts.hostname = "My_Host".into()),

@@ -215,6 +215,14 @@ async fn everything_that_is_unwell_is_told_with_what_to_look_at() {
 }
 
 #[tokio::test]
+async fn a_node_that_evicts_pods_is_not_well() {
+    let report = at_once(&Host::new(&[look(READY, "nodes-pressed", "pods-done")]), json!({})).await;
+    let failure = report.failure().unwrap();
+    let pressed = "cp1 has DiskPressure: KubeletHasDiskPressure: kubelet has disk pressure";
+    assert!(failure.message.ends_with(&format!(" s: nodes: {pressed}")), "{}", failure.message);
+}
+
+#[tokio::test]
 async fn an_api_server_that_is_down_says_so_once_for_each_question() {
     let refused = "The connection to the server api.demo.etcdless.internal:6443 was refused";
     let look = format!("== readyz 1\n{refused}\n\n== nodes 1\n{refused}\n\n== pods 1\n{refused}\n\n");

@@ -78,7 +78,10 @@ pub fn parse(answers: &str, probes: &Probes, now_ms: i64) -> Result<Facts, Strin
     facts.addresses = sections.lines("addresses").filter_map(address).collect();
     facts.route_address = sections.lines("route").find_map(|line| word_after(line, "src")?.parse().ok());
     facts.listeners = sections.lines("listeners").filter_map(listener).collect();
-    facts.free_bytes = sections.lines("free").filter_map(free).collect();
+    for (mount, free, total) in sections.lines("free").filter_map(space) {
+        facts.free_bytes.insert(mount.clone(), free);
+        facts.total_bytes.insert(mount, total);
+    }
     facts.tools = sections.lines("tools").map(str::to_owned).collect();
     Ok(facts)
 }
@@ -293,12 +296,13 @@ fn listener(line: &str) -> Option<(u16, String)> {
     Some((port, who.unwrap_or_else(|| "a process that ss does not name".into())))
 }
 
-/// `BLOCKS<tab>BLOCK-SIZE<tab>PATH`
-fn free(line: &str) -> Option<(String, u64)> {
-    let mut fields = line.splitn(3, '\t');
-    let blocks: u64 = fields.next()?.parse().ok()?;
+/// `FREE-BLOCKS<tab>BLOCKS<tab>BLOCK-SIZE<tab>MOUNT` as mount point, free bytes and all bytes.
+fn space(line: &str) -> Option<(String, u64, u64)> {
+    let mut fields = line.splitn(4, '\t');
+    let free: u64 = fields.next()?.parse().ok()?;
+    let total: u64 = fields.next()?.parse().ok()?;
     let size: u64 = fields.next()?.parse().ok()?;
-    Some((fields.next()?.to_owned(), blocks.saturating_mul(size)))
+    Some((fields.next()?.to_owned(), free.saturating_mul(size), total.saturating_mul(size)))
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {

@@ -4,8 +4,8 @@ use super::existing::{
     etcd_manifest, existing_cluster, immutable_fields, kine_metrics_port, kine_port, kubelet_version, port,
 };
 use super::machine::{
-    architecture, clock_skew, cpus, disk_space, feature, hostname, ipvs_feature, memory, node_address, node_name,
-    operating_system, swap, system_verification, tool,
+    architecture, clock_skew, cpus, disk_pressure, disk_space, feature, hostname, ipvs_feature, memory, node_address,
+    node_name, operating_system, swap, system_verification, tool,
 };
 use super::versions::{containerd_version, kubernetes_version};
 use super::{Check, Finding, Subject};
@@ -18,6 +18,7 @@ pub const CHECKS: &[Check] = &[
     new("NumCPU", "a control plane has 2 CPUs", cpus),
     new("Mem", "a control plane has 1700 MB of memory", memory),
     new("DiskSpace", "what the run places fits", disk_space),
+    new("DiskPressure", "the kubelet evicts no Pods for want of disk", disk_pressure),
     new("Swap", "swap is as `kubernetes.swap` wants it", swap),
     new("ClockSkew", "the clock is within 30 s of this machine's", clock_skew),
     new("Hostname", "the machine's name is a DNS label", hostname),

@@ -114,6 +114,40 @@ pub(super) fn disk_space(subject: &Subject<'_>) -> Vec<Finding> {
     mounts.into_iter().filter_map(short).collect()
 }
 
+/// The kubelet's own thresholds, by the folder whose file system it watches: in percent of the file system, what must stay free
+/// (kubernetes.io, "Node-pressure Eviction", hard eviction thresholds).
+const EVICTION: [(&str, &str, u64); 2] =
+    [("/var/lib/containerd", "imagefs.available", 15), ("/var/lib/kubelet", "nodefs.available", 10)];
+
+pub(super) fn disk_pressure(subject: &Subject<'_>) -> Vec<Finding> {
+    let pressed = |(path, signal, percent): (&str, &str, u64)| {
+        let mount = mount_of(subject, path)?;
+        let (free, total) = (*subject.facts.free_bytes.get(mount)?, *subject.facts.total_bytes.get(mount)?);
+        let placed: u64 =
+            subject.need.iter().filter(|(path, _)| mount_of(subject, path) == Some(mount)).map(|(_, need)| need).sum();
+        let floor = (total / 100).saturating_mul(percent);
+        let left = free.saturating_sub(placed);
+        (left < floor).then(|| {
+            let what = format!("will have {} of {} free on {mount}", mebibytes(left), mebibytes(total));
+            let why =
+                format!("below {percent} % ({signal} of the kubelet) it evicts Pods, and the cluster does not come up");
+            let fix = format!(
+                "free {} there, or lower the threshold: kubeadm.kubelet.evictionHard in cluster.yaml",
+                mebibytes(floor - left)
+            );
+            match subject.need.is_empty() {
+                true => Finding::warning(what, why, fix),
+                false => Finding::error(what, why, fix),
+            }
+        })
+    };
+    if subject.cluster.spec.kubeadm.kubelet.contains_key("evictionHard") {
+        return Vec::new();
+    }
+    // The stricter one comes first: where both are on one file system, it says all.
+    EVICTION.into_iter().find_map(pressed).into_iter().collect()
+}
+
 /// The file system that a path is on: the longest mount point above it.
 fn mount_of<'a>(subject: &Subject<'a>, path: &str) -> Option<&'a str> {
     let above = |mount: &&String| std::path::Path::new(path).starts_with(mount);

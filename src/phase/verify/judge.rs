@@ -72,6 +72,11 @@ fn nodes(evidence: &Evidence<'_>) -> Item {
     if !nodes.iter().any(|node| node.metadata.name == *name) {
         return Item::bad("nodes", format!("{name} is not among the nodes"), &["journalctl -u kubelet"]);
     }
+    // The kubelet evicts Pods under pressure, and the node is Ready all the while.
+    let pressed: Vec<String> = nodes.iter().flat_map(describe_pressure).collect();
+    if !pressed.is_empty() {
+        return Item::bad("nodes", pressed.join("\n"), &["kubectl describe nodes", "df -h"]);
+    }
     let not_ready: Vec<&Node> = nodes.iter().filter(|node| !is_true(node.ready())).collect();
     let Some(first) = not_ready.first() else {
         return Item::good("nodes", format!("{} of {} Ready", nodes.len(), nodes.len()));
@@ -88,6 +93,16 @@ fn describe_node(node: &Node) -> String {
     let why = node.ready().map(|ready| text(&ready.reason, &ready.message)).unwrap_or_default();
     let why = if why.is_empty() { "the kubelet has not reported yet" } else { &why };
     format!("{} is not Ready: {why}", node.metadata.name)
+}
+
+fn describe_pressure(node: &Node) -> Vec<String> {
+    let conditions = node.status.conditions.iter();
+    let pressed = conditions.filter(|condition| condition.kind.ends_with("Pressure") && condition.status == "True");
+    pressed
+        .map(|condition| {
+            format!("{} has {}: {}", node.metadata.name, condition.kind, text(&condition.reason, &condition.message))
+        })
+        .collect()
 }
 
 fn is_true(condition: Option<&Condition>) -> bool {

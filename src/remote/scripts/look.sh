@@ -144,13 +144,13 @@ ip -4 -o route get 1.0.0.0 2>/dev/null || ip -6 -o route get 2000:: 2>/dev/null
 echo '== listeners'
 ss -ltnpH 2>/dev/null
 echo '== free'
-for path in /var/lib/containerd /var/lib/etcdless /usr/local /etc; do
+for path in /var/lib/containerd /var/lib/kubelet /var/lib/etcdless /usr/local /etc; do
   while [ ! -e "$path" ]; do
     path=${path%/*}
   done
   stat -c %m -- "$path"
 done 2>/dev/null | sort -u | while read -r mount; do
-  stat -f -c "%a$tab%S$tab%n" -- "$mount" 2>/dev/null
+  stat -f -c "%a$tab%b$tab%S$tab%n" -- "$mount" 2>/dev/null
 done
 echo '== tools'
 for name in curl tar gzip sha256sum systemctl modprobe iptables nft ip ss mount conntrack socat ethtool flock timeout base64; do
