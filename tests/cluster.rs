@@ -11,8 +11,9 @@ use etcdless::assets::Assets;
 use etcdless::cluster::kine::{self, Process, sidecar, static_pod, systemd};
 use etcdless::cluster::node::Node;
 use etcdless::cluster::{kubeadm, network};
+use etcdless::config::credentials::Credentials;
 use etcdless::config::{Cluster, Role};
-use etcdless::datastore::{Store, sqlite};
+use etcdless::datastore::{Store, Stores};
 use etcdless::op::File;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -154,9 +155,14 @@ fn listing(files: &[File]) -> String {
     files.iter().map(one).collect()
 }
 
-/// The store of a cluster on SQLite.
-fn store() -> Store {
-    Store::of(sqlite::endpoint("main"))
+/// What each kine of a cluster is told, with words where secrets would be.
+fn stores(cluster: &Cluster) -> Stores {
+    Stores::of(cluster, |datastore| Ok(Credentials::placeholders(datastore))).unwrap()
+}
+
+/// The kine of `main`.
+fn process(cluster: &Cluster) -> Process {
+    kine::processes(cluster, &stores(cluster)).remove(0)
 }
 
 fn kine_case(placement: &str, listen: &str) -> Cluster {
@@ -167,7 +173,8 @@ fn kine_case(placement: &str, listen: &str) -> Cluster {
 fn kine_in_every_placement() {
     for placement in PLACEMENTS {
         for listen in LISTENERS {
-            let files = kine::files(&kine_case(placement, listen), &store(), &assets()).unwrap();
+            let cluster = kine_case(placement, listen);
+            let files = kine::files(&cluster, &stores(&cluster), &assets()).unwrap();
             golden(&format!("kine-{placement}-{listen}"), &listing(&files));
         }
     }
@@ -176,7 +183,8 @@ fn kine_in_every_placement() {
 #[test]
 fn folders_of_every_placement() {
     let folders = |placement: &str, listen: &str| -> Vec<String> {
-        let folders = kine::directories(&kine_case(placement, listen), &store());
+        let cluster = kine_case(placement, listen);
+        let folders = kine::directories(&cluster, &stores(&cluster));
         folders.iter().map(|(path, mode)| format!("{path} {mode:04o}")).collect()
     };
     let always =
@@ -197,20 +205,18 @@ fn the_endpoint_is_in_no_manifest_unit_or_patch() {
     for placement in PLACEMENTS {
         for listen in LISTENERS {
             let cluster = kine_case(placement, listen);
-            let files = kine::files(&cluster, &store(), &assets()).unwrap();
+            let files = kine::files(&cluster, &stores(&cluster), &assets()).unwrap();
             let (secret, open): (Vec<&File>, Vec<&File>) = files.iter().partition(|file| file.secret);
             assert_eq!(secret.len(), 1, "{placement} {listen}");
             assert_eq!(secret[0].mode, 0o600);
             assert!(secret[0].content.expose_secret().contains("sqlite:///var/lib/etcdless/kine/main.db?"));
             assert!(open.iter().all(|file| !file.content.expose_secret().contains("sqlite:")), "{placement} {listen}");
 
-            let process = Process {
-                store: Store::of(format!("postgres://kine:{password}@db/kine")),
-                ..kine::process(&cluster, &store())
-            };
+            let process =
+                Process { store: Store::of(format!("postgres://kine:{password}@db/kine")), ..process(&cluster) };
             let texts = [
                 static_pod::manifest(&process, &assets()).unwrap(),
-                sidecar::patch(&process, &assets()).unwrap(),
+                sidecar::patch(std::slice::from_ref(&process), &assets()).unwrap(),
                 systemd::unit(&process, &assets()).unwrap(),
                 format!("{process:?}"),
             ];
@@ -223,11 +229,8 @@ fn the_endpoint_is_in_no_manifest_unit_or_patch() {
 
 #[test]
 fn another_endpoint_is_another_revision() {
-    let process = |endpoint: &str| Process {
-        store: Store::of(endpoint.to_owned()),
-        ..kine::process(&cluster(json!({})), &store())
-    };
-    let manifest = |endpoint: &str| static_pod::manifest(&process(endpoint), &assets()).unwrap();
+    let with = |endpoint: &str| Process { store: Store::of(endpoint.to_owned()), ..process(&cluster(json!({}))) };
+    let manifest = |endpoint: &str| static_pod::manifest(&with(endpoint), &assets()).unwrap();
     assert_eq!(manifest("a"), manifest("a"));
     assert_ne!(manifest("a"), manifest("b"));
 }
@@ -236,9 +239,10 @@ fn another_endpoint_is_another_revision() {
 #[test]
 fn both_pods_run_the_same_container() {
     for listen in LISTENERS {
-        let process = kine::process(&kine_case("staticPod", listen), &store());
+        let process = process(&kine_case("staticPod", listen));
         let pod: Value = serde_yaml::from_str(&static_pod::manifest(&process, &assets()).unwrap()).unwrap();
-        let mut patch: Value = serde_yaml::from_str(&sidecar::patch(&process, &assets()).unwrap()).unwrap();
+        let mut patch: Value =
+            serde_yaml::from_str(&sidecar::patch(std::slice::from_ref(&process), &assets()).unwrap()).unwrap();
         let sidecar = patch["spec"]["initContainers"][0].as_object_mut().unwrap();
         assert_eq!(sidecar.remove("restartPolicy").unwrap(), "Always");
         assert_eq!(patch["spec"]["initContainers"], pod["spec"]["containers"]);
@@ -250,7 +254,8 @@ fn both_pods_run_the_same_container() {
 fn a_sidecar_needs_kubernetes_1_29() {
     let files = |version: &str, placement: &str| {
         let spec = json!({"kubernetes": {"version": version}, "kine": {"placement": placement}});
-        kine::files(&cluster(spec), &store(), &assets())
+        let cluster = cluster(spec);
+        kine::files(&cluster, &stores(&cluster), &assets())
     };
     let failure = files("v1.28.15", "sidecar").unwrap_err();
     assert_eq!(failure.message, "Kubernetes v1.28.15 has no sidecar containers: they are on from v1.29");
@@ -258,11 +263,35 @@ fn a_sidecar_needs_kubernetes_1_29() {
     assert!(files("v1.28.15", "systemd").is_ok());
 }
 
+/// Events, leases and Pods in stores of their own, beside everything else.
+#[test]
+fn shards_have_a_kine_of_their_own() {
+    let server = |database: &str| json!({"postgres": {"external": {"address": "db", "database": database, "user": "kine", "tls": {"ca": "ca.pem"}}}});
+    for placement in PLACEMENTS {
+        let cluster = cluster(json!({
+            "kine": {"placement": placement},
+            "datastore": server("main"),
+            "shards": [
+                {"name": "events", "resources": ["events"], "datastore": {"sqlite": {}}},
+                {"name": "leases", "resources": ["coordination.k8s.io/leases", "pods"], "datastore": server("leases")},
+            ],
+        }));
+        golden(&format!("shards-{placement}"), &listing(&kine::files(&cluster, &stores(&cluster), &assets()).unwrap()));
+        assert_eq!(
+            kine::overrides(&cluster).unwrap(),
+            "/events#unix:///run/etcdless/kine/events.sock,coordination.k8s.io/leases#unix:///run/etcdless/kine/leases.sock,\
+             /pods#unix:///run/etcdless/kine/leases.sock"
+        );
+        let document = kubeadm::init_document(&cluster, &node(), &assets()).unwrap();
+        assert!(document.contains("name: etcd-servers-overrides"), "{document}");
+    }
+}
+
 /// An image that the catalogue lacks would be pulled from the Internet, or not at all.
 #[test]
 fn every_image_is_in_the_catalogue() {
     let cluster = cluster(json!({}));
-    let process = kine::process(&cluster, &store());
+    let process = process(&cluster);
     let texts = [
         static_pod::manifest(&process, &assets()).unwrap(),
         network::manifest(&cluster, None, &assets()).unwrap().unwrap(),

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use etcdless::assets::Assets;
+use etcdless::config::credentials::Credentials;
 use etcdless::config::{Cluster, Host, Listen, Placement};
-use etcdless::datastore::{Store, sqlite};
+use etcdless::datastore::Stores;
 use etcdless::facts::Facts;
 use etcdless::failure::Failure;
 use etcdless::phase::plan::Selection;
@@ -28,8 +29,8 @@ fn desired(placement: Placement, listen: Listen) -> Desired {
     cluster.spec.kine.placement = placement;
     cluster.spec.kine.listen = listen;
     let assets = Assets::load(None).unwrap();
-    let store = Store::of(sqlite::endpoint("main"));
-    Desired { cluster, assets, store, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
+    let stores = Stores::of(&cluster, Credentials::read).unwrap();
+    Desired { cluster, assets, stores, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
 }
 
 fn fresh() -> Facts {

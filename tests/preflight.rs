@@ -190,6 +190,12 @@ const FAIL: &[Case] = &[
      "[ERROR FileAvailable--etc-kubernetes-manifests-etcd.yaml] cp1 runs etcd: /etc/kubernetes/manifests/etcd.yaml exists: it is the control plane of a kubeadm cluster on etcd; fix: use another machine; if nothing of it is needed, take it apart with `kubeadm reset -f` and remove what is left"),
     (|w| { w.done(&["kubelet/x"]); w.record(); w.spec("kubernetes", json!({ "version": "v1.36.0" })); },
      "[ERROR ImmutableFields] cp1 runs `demo` with kubernetes.version v1.34.4, and now it should be v1.36.0: init does not change this field of a cluster that exists: an upgrade replaces the control plane in an order of its own; fix: set kubernetes.version back to v1.34.4, or build a new cluster on another machine"),
+    (|w| { w.spec("datastore", postgres("kine")); w.done(&["kine/x"]); w.record(); w.spec("datastore", postgres("other")); },
+     "[ERROR ImmutableFields] cp1 runs `demo` with datastore postgres, database kine, and now it should be postgres, database other: init does not change this field of a cluster that exists: the cluster's state would stay in the old one; fix: set datastore back to postgres, database kine, or build a new cluster on another machine"),
+    (|w| { w.done(&["kine/x"]); w.record(); w.spec("shards", json!([{ "name": "events", "resources": ["events"] }])); },
+     "[ERROR ImmutableFields] cp1 runs `demo` with shards none, and now it should be events (events in sqlite): init does not change this field of a cluster that exists: what is in a store would stay there; fix: set shards back to none, or build a new cluster on another machine"),
+    (|w| { w.spec("shards", json!([{ "name": "events", "resources": ["events"] }])); listen(w, 2382, "etcd"); },
+     "[ERROR Ports-shards] cp1 has TCP port 2382 taken by etcd, and kine needs it: only one program can; fix: stop etcd, or let it listen elsewhere; `ss -ltnp sport = :2382` shows it"),
     (|w| { w.done(&["kine/x"]); w.record(); w.spec("network", json!({ "none": {} })); },
      "[ERROR ImmutableFields] cp1 runs `demo` with network flannel, and now it should be none: init does not change this field of a cluster that exists: two networks would configure the same nodes; fix: set network back to flannel, or build a new cluster on another machine"),
     (|w| w.spec("kubernetes", json!({ "version": "v1.33.2" })),
@@ -290,6 +296,10 @@ const PASS: &[Fine] = &[
             .insert(RECORD.into(), "{ metadata: { name: demo }, spec: { kine: { pool: 8 } }, more: true }".into());
     }),
 ];
+
+fn postgres(database: &str) -> serde_json::Value {
+    json!({ "postgres": { "external": { "address": "db", "database": database, "user": "kine" } } })
+}
 
 fn listen(world: &mut World, port: u16, program: &str) {
     world.facts.listeners.insert(port, program.into());
@@ -393,7 +403,7 @@ fn names_that_do_not_exist_are_a_usage_error() {
     assert_eq!(failure.kind, Kind::Usage);
     assert_eq!(failure.message, "--ignore-preflight NumCPUs: there is no such check");
     assert!(failure.hints[0].starts_with("the checks are Architecture, OS, "), "{}", failure.hints[0]);
-    assert!(failure.hints[0].ends_with("Port-2381, or all"), "{}", failure.hints[0]);
+    assert!(failure.hints[0].ends_with("Ports-shards, or all"), "{}", failure.hints[0]);
     assert_eq!(
         parse(&["all", "Swap"]).unwrap_err().message,
         "--ignore-preflight all stands for every check: give it alone"

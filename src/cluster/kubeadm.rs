@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::assets::Assets;
-use crate::cluster::kine::{self, Listener};
+use crate::cluster::kine;
 use crate::cluster::node::Node;
 use crate::cluster::versions::support;
-use crate::config::{Address, Cluster, ProxyMode, Swap};
+use crate::config::{Address, Cluster, Listen, ProxyMode, Swap};
 use crate::failure::{Failure, Kind};
 use crate::op::File;
 use crate::render::render;
@@ -87,6 +87,7 @@ struct Values {
     service_subnet: String,
     dns_domain: String,
     etcd: String,
+    overrides: Option<String>,
     sockets: Option<&'static str>,
     pki: Option<&'static str>,
     sans: Vec<String>,
@@ -99,10 +100,9 @@ struct Values {
 impl Values {
     fn new(cluster: &Cluster, node: &Node) -> Result<Self, Failure> {
         let spec = &cluster.spec;
-        let listener = kine::listener(cluster);
-        let (sockets, pki) = match listener {
-            Listener::Socket(_) => (Some(kine::SOCKETS), None),
-            Listener::Tcp(_) => (None, Some(kine::PKI)),
+        let (sockets, pki) = match spec.kine.listen {
+            Listen::Unix => (Some(kine::SOCKETS), None),
+            Listen::Tcp => (None, Some(kine::PKI)),
         };
         let Some(support) = support(&spec.kubernetes.version) else {
             return Err(Failure::new(Kind::Config, format!("Kubernetes {} is not supported", spec.kubernetes.version)));
@@ -120,7 +120,8 @@ impl Values {
             pod_subnet: spec.kubernetes.pod_subnet.to_string(),
             service_subnet: spec.kubernetes.service_subnet.to_string(),
             dns_domain: spec.kubernetes.dns_domain.clone(),
-            etcd: listener.url(),
+            etcd: kine::main_url(cluster),
+            overrides: kine::overrides(cluster),
             sockets,
             pki,
             sans: sans(cluster, node),

@@ -8,10 +8,9 @@ use super::session::{self, Interrupt};
 use super::{Ended, kubeconfig, verify};
 use crate::assets::Assets;
 use crate::cli::Init;
-use crate::cluster::kine::MAIN;
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, yaml};
-use crate::datastore;
+use crate::datastore::Stores;
 use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
 use crate::phase::preflight::Ignore;
@@ -34,8 +33,8 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     }
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
-    let store = datastore::store(MAIN, &cluster, &Credentials::read(&cluster.spec.datastore)?)?;
-    let desired = Desired { cluster, assets, store, manifest, selection, ignore };
+    let stores = Stores::of(&cluster, Credentials::read)?;
+    let desired = Desired { cluster, assets, stores, manifest, selection, ignore };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
         let work = Work { args, desired, ui };

@@ -8,10 +8,9 @@ use super::session;
 use crate::artifact::Sources;
 use crate::assets::Assets;
 use crate::cli::Render;
-use crate::cluster::kine::MAIN;
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
-use crate::datastore;
+use crate::datastore::Stores;
 use crate::facts::Facts;
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op};
@@ -23,7 +22,7 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
     // Rendered files are looked at, compared and kept in repositories: no secret belongs there.
-    let store = datastore::store(MAIN, &cluster, &Credentials::placeholders(&cluster.spec.datastore))?;
+    let stores = Stores::of(&cluster, |datastore| Ok(Credentials::placeholders(datastore)))?;
     empty(&args.directory)?;
     let mut count = 0;
     for host in &cluster.spec.hosts {
@@ -32,7 +31,7 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
         let sources = Sources::default();
         let (cluster, assets, manifest) = (&cluster, &assets, manifest.as_deref());
         let context =
-            Context { cluster, node: &node, facts: &facts, assets, sources: &sources, store: &store, manifest };
+            Context { cluster, node: &node, facts: &facts, assets, sources: &sources, stores: &stores, manifest };
         for step in plan::steps(&context)? {
             if let Op::File(file) = &step.op {
                 write(&args.directory.join(host.label()), file)?;

@@ -1,4 +1,4 @@
-//! `spec.datastore`: which SQL database holds the state, and by what it is reached. Secrets are references, never values.
+//! `spec.datastore` and `spec.shards`: which SQL database holds the state, and by what it is reached. Secrets are references, never values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Empty, ServerAddress};
+use super::{DnsLabel, Empty, ServerAddress};
 
 /// The SQL database that holds the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +32,16 @@ impl Default for Datastore {
 }
 
 impl Datastore {
+    /// The server, where it is described by its parts.
+    pub fn external(&self) -> Option<&External> {
+        match self {
+            Self::Postgres(Server::External(external))
+            | Self::Mysql(Server::External(external))
+            | Self::Mariadb(Server::External(external)) => Some(external),
+            _ => None,
+        }
+    }
+
     /// Every file of the operator's that it names.
     pub(super) fn files_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
@@ -166,4 +176,17 @@ impl fmt::Display for SecretRef {
             Self::Command(command) => write!(f, "the command `{command}`"),
         }
     }
+}
+
+/// Resources that live in a store of their own, served by a kine of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Shard {
+    /// A DNS label other than `main`.
+    pub name: DnsLabel,
+    /// Built-in resources: `RESOURCE` of the core group, or `GROUP/RESOURCE`. `events` stands for both groups that have events.
+    pub resources: Vec<String>,
+    /// Where they live.
+    #[serde(default)]
+    pub datastore: Datastore,
 }

@@ -10,7 +10,7 @@ use super::diagnostic::{self, Problem, Source};
 use super::path::Path as Field;
 use super::validate::{self, Rule, Violation};
 use super::yaml::{self, Node};
-use super::{Cluster, Network, check, schema};
+use super::{Cluster, Network, Spec, check, schema};
 use crate::failure::{Failure, Kind};
 
 /// No cluster.yaml is larger; anything that is was named by mistake.
@@ -98,7 +98,9 @@ fn resolve_paths(cluster: &mut Cluster, folder: &Path) {
         resolve(path);
     }
     cluster.spec.hosts.iter_mut().filter_map(|host| host.ssh.identity.as_mut()).for_each(resolve);
-    for path in cluster.spec.datastore.files_mut() {
+    let Spec { datastore, shards, .. } = &mut cluster.spec;
+    let shards = shards.iter_mut().flat_map(|shard| shard.datastore.files_mut());
+    for path in datastore.files_mut().into_iter().chain(shards) {
         *path = match (path.strip_prefix("~"), std::env::var_os("HOME")) {
             (Ok(rest), Some(home)) => Path::new(&home).join(rest),
             _ => folder.join(&*path),

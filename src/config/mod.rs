@@ -25,11 +25,14 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use datastore::{Datastore, Dsn, External, SecretRef, Server, Tls, TlsMode};
+pub use datastore::{Datastore, Dsn, External, SecretRef, Server, Shard, Tls, TlsMode};
 pub use names::{Address, AddressError, DnsLabel, ServerAddress, Version};
 
 /// The only `apiVersion` that this program reads.
 pub const API_VERSION: &str = "etcdless.dev/v1alpha1";
+
+/// The shard that every cluster has, with everything that no other has.
+pub const MAIN: &str = "main";
 
 /// cluster.yaml: one document that describes one cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -84,6 +87,9 @@ pub struct Spec {
     /// The SQL database that holds the state.
     #[serde(default)]
     pub datastore: Datastore,
+    /// Resources that live in stores of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<Shard>,
     /// The container runtime.
     #[serde(default)]
     pub runtime: Runtime,
@@ -390,6 +396,7 @@ impl Cluster {
                 endpoint: Endpoint::default(),
                 kine: Kine::default(),
                 datastore: Datastore::default(),
+                shards: Vec::new(),
                 runtime: Runtime::default(),
                 network: Network::default(),
                 artifacts: Artifacts::default(),
@@ -402,6 +409,12 @@ impl Cluster {
     /// The host that `init` builds the first control plane on. `validate` guarantees that there is one.
     pub fn first_control_plane(&self) -> Option<&Host> {
         self.spec.hosts.iter().find(|host| host.role == Role::ControlPlane)
+    }
+
+    /// Every store by its shard's name: `main`, then the shards.
+    pub fn datastores(&self) -> impl Iterator<Item = (&str, &Datastore)> {
+        let shards = self.spec.shards.iter().map(|shard| (shard.name.as_str(), &shard.datastore));
+        std::iter::once((MAIN, &self.spec.datastore)).chain(shards)
     }
 
     /// The name that every node resolves the API server by.

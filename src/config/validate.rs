@@ -3,6 +3,7 @@
 mod datastore;
 mod hosts;
 mod kubeadm;
+mod shards;
 mod sources;
 mod subnets;
 
@@ -47,8 +48,16 @@ impl Violation {
 
 /// Every rule that the cluster breaks: those of this module, then `rules`.
 pub fn validate(cluster: &Cluster, rules: &[Rule]) -> Vec<Violation> {
-    let own: [Rule; 7] =
-        [subnets::check, dns_domain, proxy_mode, hosts::check, sources::check, kubeadm::check, datastore::check];
+    let own: [Rule; 8] = [
+        subnets::check,
+        dns_domain,
+        proxy_mode,
+        hosts::check,
+        sources::check,
+        kubeadm::check,
+        datastore::check,
+        shards::check,
+    ];
     own.iter().chain(rules).flat_map(|rule| rule(cluster)).collect()
 }
 

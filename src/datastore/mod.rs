@@ -34,10 +34,29 @@ impl Store {
     }
 }
 
-/// What kine is told of a cluster's store. `credentials` are those of its datastore.
-pub fn store(shard: &str, cluster: &Cluster, credentials: &Credentials) -> Result<Store, Failure> {
-    let pool = cluster.spec.kine.pool;
-    let mut store = match &cluster.spec.datastore {
+/// What each kine of a cluster is told: by the shard's name, `main` first.
+#[derive(Debug, Clone)]
+pub struct Stores(Vec<(String, Store)>);
+
+impl Stores {
+    /// Of every datastore of the cluster, with the credentials that `read` gets for it.
+    pub fn of(cluster: &Cluster, read: impl Fn(&Datastore) -> Result<Credentials, Failure>) -> Result<Self, Failure> {
+        let told = |(shard, datastore): (&str, &Datastore)| {
+            let store = store(shard, datastore, cluster.spec.kine.pool, &read(datastore)?)?;
+            Ok((shard.to_owned(), store))
+        };
+        cluster.datastores().map(told).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Every shard's name and store.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Store)> {
+        self.0.iter().map(|(shard, store)| (shard.as_str(), store))
+    }
+}
+
+/// What kine is told of a store.
+fn store(shard: &str, datastore: &Datastore, pool: u16, credentials: &Credentials) -> Result<Store, Failure> {
+    let mut store = match datastore {
         Datastore::Sqlite(_) => return Ok(Store::of(sqlite::endpoint(shard))),
         Datastore::Postgres(Server::External(external)) => postgres::store(shard, external, credentials),
         Datastore::Mysql(Server::External(external)) | Datastore::Mariadb(Server::External(external)) => {
@@ -70,7 +89,7 @@ fn dsn(credentials: &Credentials, schemes: &[&str]) -> Result<Store, Failure> {
 }
 
 /// The folder of a shard's certificates.
-fn folder(shard: &str) -> String {
+pub(crate) fn folder(shard: &str) -> String {
     format!("{FILES}/{shard}")
 }
 

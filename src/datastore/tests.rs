@@ -6,12 +6,8 @@ use super::*;
 
 const PASSWORD: &str = r#"p@ss:w/rd?#%&=+'"$"#;
 
-fn cluster(datastore: serde_json::Value) -> Cluster {
-    serde_json::from_value(json!({
-        "apiVersion": "etcdless.dev/v1alpha1", "kind": "Cluster", "metadata": { "name": "demo" },
-        "spec": { "datastore": datastore, "hosts": [{ "address": "10.0.0.11" }] },
-    }))
-    .unwrap()
+fn datastore(document: serde_json::Value) -> Datastore {
+    serde_json::from_value(document).unwrap()
 }
 
 fn credentials(tls: bool) -> Credentials {
@@ -29,9 +25,9 @@ fn told(engine: &str, external: serde_json::Value, credentials: &Credentials) ->
     let mut external = external;
     external["database"] = json!("kine");
     external["user"] = json!("kine");
-    let mut datastore = serde_json::Map::new();
-    datastore.insert(engine.to_owned(), json!({ "external": external }));
-    let store = store("main", &cluster(datastore.into()), credentials).unwrap();
+    let mut document = serde_json::Map::new();
+    document.insert(engine.to_owned(), json!({ "external": external }));
+    let store = store("main", &datastore(document.into()), 8, credentials).unwrap();
     let pool = ["--datastore-max-open-connections=8", "--datastore-max-idle-connections=8"];
     let flags: Vec<String> = store.flags.iter().filter(|flag| !pool.contains(&flag.as_str())).cloned().collect();
     assert_eq!(flags.len() + 2, store.flags.len(), "the pool is always bounded");
@@ -106,15 +102,15 @@ fn mysql_takes_the_password_as_it_is() {
 
 #[test]
 fn a_dsn_is_of_the_engine_that_it_is_for() {
-    let found = |datastore: serde_json::Value, dsn: &str| {
+    let found = |document: serde_json::Value, dsn: &str| {
         let credentials = Credentials { dsn: Some(dsn.to_owned().into()), ..Credentials::default() };
-        store("main", &cluster(datastore), &credentials).map(|store| store.endpoint.expose_secret().to_owned())
+        store("main", &datastore(document), 8, &credentials).map(|store| store.endpoint.expose_secret().to_owned())
     };
     let env = json!({ "dsn": { "env": "DSN" } });
     assert_eq!(found(json!({ "postgres": env }), "postgresql://a@b/c").unwrap(), "postgresql://a@b/c");
     assert_eq!(found(json!({ "mariadb": env }), "mysql://a@tcp(b)/c").unwrap(), "mysql://a@tcp(b)/c");
     assert_eq!(found(json!({ "other": env }), "nats://a").unwrap(), "nats://a");
-    for (datastore, dsn, message) in [
+    for (document, dsn, message) in [
         (json!({ "postgres": env }), "host=s3cret", "the DSN of the datastore has no `ENGINE://` at its start"),
         (
             json!({ "postgres": env }),
@@ -122,6 +118,6 @@ fn a_dsn_is_of_the_engine_that_it_is_for() {
             "the DSN of the datastore starts with `mysql://`, and the engine takes `postgres://` or `postgresql://`",
         ),
     ] {
-        assert_eq!(found(datastore, dsn).unwrap_err().message, message);
+        assert_eq!(found(document, dsn).unwrap_err().message, message);
     }
 }

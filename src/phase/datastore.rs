@@ -6,14 +6,10 @@ use crate::datastore::sqlite;
 use crate::failure::Failure;
 use crate::op::Op;
 
-/// What this phase wants on a host.
+/// What this phase wants on a host. A server is somebody else's.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    match context.cluster.spec.datastore {
-        Datastore::Sqlite(_) => {
-            let folder = Op::Directory { path: sqlite::DIRECTORY.into(), mode: 0o700 };
-            Ok(vec![Step::new("datastore/folder", "make the folder of the SQLite file", folder)])
-        }
-        // The server is somebody else's.
-        Datastore::Postgres(_) | Datastore::Mysql(_) | Datastore::Mariadb(_) | Datastore::Other(_) => Ok(Vec::new()),
-    }
+    let sqlite = context.cluster.datastores().any(|(_, datastore)| matches!(datastore, Datastore::Sqlite(_)));
+    let folder = Op::Directory { path: sqlite::DIRECTORY.into(), mode: 0o700 };
+    let step = sqlite.then(|| Step::new("datastore/folder", "make the folder of the SQLite files", folder));
+    Ok(step.into_iter().collect())
 }

@@ -3,8 +3,8 @@
 use super::artifacts::STAGE;
 use super::{Context, Step};
 use crate::cluster::kine::probe::{self, Endpoint};
-use crate::cluster::kine::{self, Listener, Process, systemd};
-use crate::config::Placement;
+use crate::cluster::kine::{self, Process, static_pod, systemd};
+use crate::config::{Listen, MAIN, Placement};
 use crate::failure::Failure;
 use crate::op::{File, Op, sha256};
 
@@ -13,32 +13,50 @@ const PROOF_DEADLINE: u64 = 120;
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let process = kine::process(context.cluster, context.store);
-    let files = kine::files(context.cluster, context.store, context.assets)?;
+    let files = kine::files(context.cluster, context.stores, context.assets)?;
     let digest = sha256(files.iter().map(File::sha256).collect::<String>().as_bytes());
     let mut steps = placed(context, files);
     let placement = context.cluster.spec.kine.placement;
+    let processes = kine::processes(context.cluster, context.stores);
     if placement == Placement::Systemd {
-        steps.extend(under_systemd(context, &process, &steps));
+        steps.extend(under_systemd(context, &processes, &steps));
     }
-    let proof = probe::proof(&Endpoint::of(&process.listener), &context.node.name, PROOF_DEADLINE, digest);
-    let proven = Step::new("kine/proven", "prove kine: write, read back, delete", Op::Script(proof));
-    steps.push(proven.after([match placement {
-        Placement::StaticPod => "kubelet/started",
-        Placement::Systemd => "kine/unit",
-        Placement::Sidecar => "control-plane/api-server",
-    }]));
+    for process in &processes {
+        let proof = probe::proof(&Endpoint::of(&process.listener), &context.node.name, PROOF_DEADLINE, digest.clone());
+        let title = format!("prove {}: write, read back, delete", process.name());
+        let after = match placement {
+            Placement::StaticPod => "kubelet/started".to_owned(),
+            Placement::Systemd => unit_step(&process.shard),
+            Placement::Sidecar => "control-plane/api-server".to_owned(),
+        };
+        steps.push(Step::new(proven_step(&process.shard), title, Op::Script(proof)).after([after]));
+    }
     Ok(steps)
+}
+
+/// The ID of the step that proves a shard's kine.
+fn proven_step(shard: &str) -> String {
+    if shard == MAIN { "kine/proven".into() } else { format!("kine/proven-{shard}") }
+}
+
+/// The ID of the step that starts a shard's kine under systemd.
+fn unit_step(shard: &str) -> String {
+    if shard == MAIN { "kine/unit".into() } else { format!("kine/unit-{shard}") }
+}
+
+/// The IDs of the steps that prove every kine.
+pub(super) fn proven_ids(context: &Context<'_>) -> Vec<String> {
+    context.cluster.datastores().map(|(shard, _)| proven_step(shard)).collect()
 }
 
 /// The IDs of everything that lies on disk before something starts kine.
 pub(super) fn placed_ids(context: &Context<'_>) -> Result<Vec<String>, Failure> {
-    let files = kine::files(context.cluster, context.store, context.assets)?;
+    let files = kine::files(context.cluster, context.stores, context.assets)?;
     Ok(placed(context, files).into_iter().map(|step| step.id).collect())
 }
 
 fn placed(context: &Context<'_>, files: Vec<File>) -> Vec<Step> {
-    let folders: Vec<Step> = kine::directories(context.cluster, context.store)
+    let folders: Vec<Step> = kine::directories(context.cluster, context.stores)
         .into_iter()
         .map(|(path, mode)| {
             let op = Op::Directory { path: path.clone(), mode };
@@ -47,19 +65,26 @@ fn placed(context: &Context<'_>, files: Vec<File>) -> Vec<Step> {
         .collect();
     let ids: Vec<String> = folders.iter().map(|step| step.id.clone()).collect();
     let mut steps = folders;
-    if let Listener::Tcp(_) = kine::listener(context.cluster) {
+    if context.cluster.spec.kine.listen == Listen::Tcp {
         let op = Op::Certificates { directory: kine::PKI.into() };
         steps.push(Step::new("kine/certificates", "make kine's certificates", op).after(ids.clone()));
     }
-    steps.extend(files.into_iter().map(|file| {
-        let name = file.path.rsplit('/').next().unwrap_or(&file.path).to_owned();
-        Step::new(format!("kine/file/{name}"), format!("write {}", file.path), Op::File(file)).after(ids.clone())
-    }));
+    // The kubelet acts on a manifest at once, so what it names is there before.
+    let (starters, others): (Vec<File>, Vec<File>) =
+        files.into_iter().partition(|file| file.path.starts_with(static_pod::MANIFESTS));
+    let step = |file: File, after: &[String]| {
+        let name = file.path.trim_start_matches("/etc/").replace('/', "-");
+        Step::new(format!("kine/file/{name}"), format!("write {}", file.path), Op::File(file))
+            .after(after.iter().cloned())
+    };
+    steps.extend(others.into_iter().map(|file| step(file, &ids)));
+    let before: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
+    steps.extend(starters.into_iter().map(|file| step(file, &before)));
     steps
 }
 
-/// The program and its unit, up before the kubelet.
-fn under_systemd(context: &Context<'_>, process: &Process, placed: &[Step]) -> [Step; 2] {
+/// The program and its units, up before the kubelet.
+fn under_systemd(context: &Context<'_>, processes: &[Process], placed: &[Step]) -> Vec<Step> {
     let version = context.cluster.spec.kine.version.to_string();
     let program = Op::Install {
         staged: format!("{STAGE}/kine"),
@@ -67,13 +92,14 @@ fn under_systemd(context: &Context<'_>, process: &Process, placed: &[Step]) -> [
         mode: 0o755,
         version: version.clone(),
     };
-    let mut watches = process.watches(Placement::Systemd);
-    watches.extend([systemd::PROGRAM.to_owned(), systemd::unit_path(process)]);
-    let unit = Op::Unit { name: process.unit(), running: true, watches };
-    [
-        Step::new("kine/program", format!("install kine {version}"), program),
-        Step::new("kine/unit", "start kine", unit)
+    let mut steps = vec![Step::new("kine/program", format!("install kine {version}"), program)];
+    steps.extend(processes.iter().map(|process| {
+        let mut watches = process.watches(Placement::Systemd);
+        watches.extend([systemd::PROGRAM.to_owned(), systemd::unit_path(process)]);
+        let unit = Op::Unit { name: process.unit(), running: true, watches };
+        Step::new(unit_step(&process.shard), format!("start {}", process.name()), unit)
             .after(["kine/program", "datastore"])
-            .after(placed.iter().map(|step| step.id.clone())),
-    ]
+            .after(placed.iter().map(|step| step.id.clone()))
+    }));
+    steps
 }

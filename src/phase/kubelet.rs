@@ -62,7 +62,7 @@ fn before_the_kubelet(context: &Context<'_>) -> Result<Vec<String>, Failure> {
             before.extend(kine::placed_ids(context)?);
             before.push(image_step("kine"));
         }
-        Placement::Systemd => before.push("kine/proven".into()),
+        Placement::Systemd => before.extend(kine::proven_ids(context)),
         Placement::Sidecar => {}
     }
     Ok(before)

@@ -18,7 +18,7 @@ use crate::artifact::Sources;
 use crate::assets::Assets;
 use crate::cluster::node::Node;
 use crate::config::Cluster;
-use crate::datastore::Store;
+use crate::datastore::Stores;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::op::Op;
@@ -47,8 +47,8 @@ pub struct Context<'a> {
     pub assets: &'a Assets,
     /// What the sources said about files that are still missing: digests and sizes.
     pub sources: &'a Sources,
-    /// What kine is told of the cluster's store.
-    pub store: &'a Store,
+    /// What each kine is told of its store.
+    pub stores: &'a Stores,
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<&'a str>,
 }

@@ -10,7 +10,7 @@ use crate::artifact::{Item, Sources, source};
 use crate::assets::Assets;
 use crate::cluster::node::Node;
 use crate::config::{Cluster, Host as HostConfig};
-use crate::datastore::Store;
+use crate::datastore::Stores;
 use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
 use crate::op::Op;
@@ -24,8 +24,8 @@ pub struct Desired {
     pub cluster: Cluster,
     /// Templates and playbooks.
     pub assets: Assets,
-    /// What kine is told of the cluster's store.
-    pub store: Store,
+    /// What each kine is told of its store.
+    pub stores: Stores,
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<String>,
     /// The chosen phases.
@@ -110,8 +110,8 @@ impl Desired {
 
     /// Everything that planning may know about one host.
     pub fn context<'a>(&'a self, node: &'a Node, facts: &'a Facts, sources: &'a Sources) -> Context<'a> {
-        let (cluster, assets, store, manifest) = (&self.cluster, &self.assets, &self.store, self.manifest.as_deref());
-        Context { cluster, node, facts, assets, sources, store, manifest }
+        let (cluster, assets, stores, manifest) = (&self.cluster, &self.assets, &self.stores, self.manifest.as_deref());
+        Context { cluster, node, facts, assets, sources, stores, manifest }
     }
 }
 

@@ -11,7 +11,7 @@ use etcdless::config::Version;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::{LISTENERS, assets, cluster, init_cases, kine_case, node, store};
+use super::{LISTENERS, assets, cluster, init_cases, kine_case, node, process};
 
 #[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
 fn skipped(what: &str, why: &str) {
@@ -76,12 +76,12 @@ fn kubeadm_adds_the_sidecar() {
         let folder = tempfile::tempdir().unwrap();
         let mut cluster = kine_case("sidecar", listen);
         cluster.spec.kubernetes.version = version.clone();
-        let process = kine::process(&cluster, &store());
+        let process = process(&cluster);
         let patches = folder.path().join("patches");
         fs::create_dir(&patches).unwrap();
         let name = sidecar::patch_path();
         let name = Path::new(&name).file_name().unwrap();
-        fs::write(patches.join(name), sidecar::patch(&process, &assets()).unwrap()).unwrap();
+        fs::write(patches.join(name), sidecar::patch(std::slice::from_ref(&process), &assets()).unwrap()).unwrap();
         let config = folder.path().join("init.yaml");
         let document = kubeadm::init_document(&cluster, &node(), &assets()).unwrap();
         assert!(document.contains(kubeadm::PATCHES));
@@ -126,7 +126,7 @@ fn systemd_understands_the_unit() {
     }
     for listen in LISTENERS {
         let folder = tempfile::tempdir().unwrap();
-        let process = kine::process(&kine_case("systemd", listen), &store());
+        let process = process(&kine_case("systemd", listen));
         let unit = folder.path().join(process.unit());
         // It also looks for the program.
         fs::write(&unit, systemd::unit(&process, &assets()).unwrap().replace(systemd::PROGRAM, "/bin/sh")).unwrap();
@@ -139,7 +139,7 @@ fn systemd_understands_the_unit() {
 
 /// What a container of kine does at its start, with `env` in kine's place.
 fn start(endpoint_file: &Path, args: &[&str]) -> Output {
-    let process = kine::process(&cluster(serde_json::json!({})), &store());
+    let process = process(&cluster(serde_json::json!({})));
     let pod: Value = serde_yaml::from_str(&static_pod::manifest(&process, &assets()).unwrap()).unwrap();
     let command: Vec<&str> =
         pod["spec"]["containers"][0]["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
@@ -190,7 +190,7 @@ impl Drop for Running {
 #[test]
 fn kine_over_tcp_wants_our_client_certificate() {
     let cluster = kine_case("systemd", "tcp");
-    let mut process = kine::process(&cluster, &store());
+    let mut process = process(&cluster);
     let lab = std::env::var("LAB").unwrap_or_else(|_| "/var/tmp/etcdless-lab".into());
     let program = std::env::var("ETCDLESS_KINE")
         .map_or_else(|_| Path::new(&lab).join(format!("bin/kine-{}/kine", cluster.spec.kine.version)), PathBuf::from);

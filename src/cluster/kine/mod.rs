@@ -13,13 +13,10 @@ use serde::Serialize;
 
 use crate::assets::Assets;
 use crate::cluster::kubeadm;
-use crate::config::{Cluster, Listen, Placement};
-use crate::datastore::{self, Store, sqlite};
+use crate::config::{Cluster, Listen, MAIN, Placement};
+use crate::datastore::{self, Store, Stores, sqlite};
 use crate::failure::{Failure, Kind};
 use crate::op::{File, certificates, sha256};
-
-/// The shard that every cluster has.
-pub const MAIN: &str = "main";
 
 /// The folder of the sockets, one a shard. systemd-tmpfiles makes it at boot; it outlives every kine.
 pub const SOCKETS: &str = "/run/etcdless/kine";
@@ -38,6 +35,9 @@ pub const IMAGE: &str = "docker.io/rancher/kine";
 
 /// The port of shard `main` under `listen: tcp`, on loopback.
 const PORT: u16 = 2379;
+
+/// The port of the first further shard under `listen: tcp`, on loopback; the others come after it.
+const SHARD_PORT: u16 = 12379;
 
 /// The first metrics port, on loopback; each further shard has the next one.
 const METRICS_PORT: u16 = 2381;
@@ -66,15 +66,16 @@ pub enum Listener {
     Tcp(u16),
 }
 
-/// The kine process of a control plane.
-pub fn process(cluster: &Cluster, store: &Store) -> Process {
-    Process {
-        shard: MAIN.into(),
+/// The kine processes of a control plane, one a shard, `main` first.
+pub fn processes(cluster: &Cluster, stores: &Stores) -> Vec<Process> {
+    let process = |(((shard, store), listener), metrics_port): (((&str, &Store), Listener), u16)| Process {
+        shard: shard.to_owned(),
         image: image(cluster),
-        listener: listener(cluster),
+        listener,
         store: store.clone(),
-        metrics_port: METRICS_PORT,
-    }
+        metrics_port,
+    };
+    stores.iter().zip(listeners(cluster)).zip(METRICS_PORT..).map(process).collect()
 }
 
 /// kine's image, as the kubelet pulls it.
@@ -82,32 +83,71 @@ pub fn image(cluster: &Cluster) -> String {
     format!("{IMAGE}:{}", cluster.spec.kine.version)
 }
 
-/// What the API server of a control plane reaches kine by.
-pub fn listener(cluster: &Cluster) -> Listener {
-    match cluster.spec.kine.listen {
-        Listen::Unix => Listener::Socket(format!("{SOCKETS}/{MAIN}.sock")),
-        Listen::Tcp => Listener::Tcp(PORT),
-    }
+/// What the API server of a control plane reaches each kine by, `main` first.
+pub fn listeners(cluster: &Cluster) -> Vec<Listener> {
+    let ports = std::iter::once(PORT).chain(SHARD_PORT..);
+    let listener = |((shard, _), port): ((&str, _), u16)| match cluster.spec.kine.listen {
+        Listen::Unix => Listener::Socket(format!("{SOCKETS}/{shard}.sock")),
+        Listen::Tcp => Listener::Tcp(port),
+    };
+    cluster.datastores().zip(ports).map(listener).collect()
+}
+
+/// The ports on loopback of all kines but that of `main`: metrics, and those of `listen: tcp`.
+pub fn shard_ports(cluster: &Cluster) -> Vec<u16> {
+    let listening = listeners(cluster).into_iter().skip(1).filter_map(|listener| match listener {
+        Listener::Tcp(port) => Some(port),
+        Listener::Socket(_) => None,
+    });
+    (METRICS_PORT..).skip(1).zip(&cluster.spec.shards).map(|(port, _)| port).chain(listening).collect()
+}
+
+/// What the API server reaches the kine of `main` by.
+pub fn main_url(cluster: &Cluster) -> String {
+    listeners(cluster).first().map(Listener::url).unwrap_or_default()
+}
+
+/// The value of the API server's `--etcd-servers-overrides`; none where there are no shards.
+pub fn overrides(cluster: &Cluster) -> Option<String> {
+    let shards = cluster.spec.shards.iter().zip(listeners(cluster).into_iter().skip(1));
+    let all: Vec<String> = shards
+        .flat_map(|(shard, listener)| {
+            let url = listener.url();
+            // The core group has no name, and the slash stays.
+            let keyed = |name: &String| if name.contains('/') { name.clone() } else { format!("/{name}") };
+            shard.resources.iter().map(move |name| format!("{}#{url}", keyed(name)))
+        })
+        .collect();
+    (!all.is_empty()).then(|| all.join(","))
 }
 
 /// Every file that the placement needs on disk, except the certificates of `listen: tcp`, which are made when they are placed.
-/// What makes kine start comes last. A sidecar's patch is among them; [`kubeadm::patch_files`] has the user's.
-pub fn files(cluster: &Cluster, store: &Store, assets: &Assets) -> Result<Vec<File>, Failure> {
-    let process = process(cluster, store);
-    let by_listener = matches!(process.listener, Listener::Socket(_)).then(tmpfiles);
-    let by_placement = match cluster.spec.kine.placement {
-        Placement::StaticPod => static_pod::files(&process, assets)?,
-        Placement::Systemd => systemd::files(&process, assets)?,
-        Placement::Sidecar => sidecar::files(cluster, &process, assets)?,
-    };
-    Ok(by_listener.into_iter().chain(process.store.files).chain(by_placement).collect())
+/// A sidecar's patch is among them; [`kubeadm::patch_files`] has the user's.
+pub fn files(cluster: &Cluster, stores: &Stores, assets: &Assets) -> Result<Vec<File>, Failure> {
+    let processes = processes(cluster, stores);
+    let mut files: Vec<File> = (cluster.spec.kine.listen == Listen::Unix).then(tmpfiles).into_iter().collect();
+    files.extend(processes.iter().flat_map(|process| process.store.files.clone()));
+    match cluster.spec.kine.placement {
+        Placement::Sidecar => files.extend(sidecar::files(cluster, &processes, assets)?),
+        Placement::StaticPod => {
+            for process in &processes {
+                files.extend(static_pod::files(process, assets)?);
+            }
+        }
+        Placement::Systemd => {
+            for process in &processes {
+                files.extend(systemd::files(process, assets)?);
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// The folders that the placement needs, with their modes, parents first.
-pub fn directories(cluster: &Cluster, store: &Store) -> Vec<(String, u32)> {
-    let by_listener: &[_] = match listener(cluster) {
-        Listener::Socket(_) => &[("/run/etcdless", 0o755), (SOCKETS, 0o700)],
-        Listener::Tcp(_) => &[(PKI, 0o700)],
+pub fn directories(cluster: &Cluster, stores: &Stores) -> Vec<(String, u32)> {
+    let by_listener: &[_] = match cluster.spec.kine.listen {
+        Listen::Unix => &[("/run/etcdless", 0o755), (SOCKETS, 0o700)],
+        Listen::Tcp => &[(PKI, 0o700)],
     };
     let by_placement: &[_] = match cluster.spec.kine.placement {
         Placement::StaticPod => &[(static_pod::MANIFESTS, 0o700)],
@@ -115,10 +155,10 @@ pub fn directories(cluster: &Cluster, store: &Store) -> Vec<(String, u32)> {
         Placement::Systemd => &[],
     };
     let always = [("/etc/etcdless", 0o755), (CONFIG, 0o700), ("/var/lib/etcdless", 0o755), (sqlite::DIRECTORY, 0o700)];
-    let by_store = match store.files.is_empty() {
-        true => Vec::new(),
-        false => vec![(datastore::FILES.to_owned(), 0o700), (format!("{}/{MAIN}", datastore::FILES), 0o700)],
-    };
+    let with_files: Vec<&str> =
+        stores.iter().filter(|(_, store)| !store.files.is_empty()).map(|(shard, _)| shard).collect();
+    let by_store = (!with_files.is_empty()).then(|| datastore::FILES.to_owned());
+    let by_store = by_store.into_iter().chain(with_files.into_iter().map(datastore::folder)).map(|path| (path, 0o700));
     let fixed = always.iter().chain(by_listener).chain(by_placement).map(|(path, mode)| ((*path).to_owned(), *mode));
     fixed.chain(by_store).collect()
 }
@@ -210,19 +250,31 @@ impl Process {
     fn endpoint_secret(&self) -> Result<File, Failure> {
         Ok(File::secret(self.endpoint_file(), 0o600, format!("{}\n", self.endpoint_line()?)))
     }
+}
 
-    /// Changes with the endpoint and the certificates, so that the kubelet starts kine anew. Pods can be read by more people than the
-    /// endpoint: 16 bits notice a change and are far too few to guess a password by.
-    fn revision(&self) -> String {
-        let files = self.store.files.iter().map(File::sha256);
-        let all = [sha256(self.store.endpoint.expose_secret().as_bytes())].into_iter().chain(files).collect::<String>();
-        sha256(all.as_bytes()).chars().take(4).collect()
-    }
+/// Changes with the endpoints and the certificates, so that the kubelet starts kine anew. Pods can be read by more people than an
+/// endpoint: 16 bits notice a change and are far too few to guess a password by.
+fn revision(processes: &[Process]) -> String {
+    let secret = |process: &Process| {
+        let files = process.store.files.iter().map(File::sha256);
+        [sha256(process.store.endpoint.expose_secret().as_bytes())].into_iter().chain(files).collect::<String>()
+    };
+    sha256(processes.iter().map(secret).collect::<String>().as_bytes()).chars().take(4).collect()
 }
 
 /// Starts kine with the endpoint from the file `$1` and the further arguments. Without an endpoint kine would open an empty SQLite store
 /// of its own, so a missing or empty file ends it. There is no `$(...)` in it, which the kubelet would take for a variable of its own.
 const START: &str = r#"umask 077; IFS= read -r KINE_ENDPOINT <"$1"; if [ -z "$KINE_ENDPOINT" ]; then echo "$1 holds no endpoint" >&2; exit 1; fi; export KINE_ENDPOINT; shift; exec /bin/kine "$@""#;
+
+/// What a Pod's template may say.
+#[derive(Serialize)]
+struct Pod {
+    containers: Vec<Container>,
+    sockets: Option<&'static str>,
+    pki: Option<&'static str>,
+    data: &'static str,
+    revision: String,
+}
 
 /// What a Pod's template may say about a container of kine.
 #[derive(Serialize)]
@@ -233,23 +285,28 @@ struct Container {
     args: Vec<String>,
     metrics_port: u16,
     endpoint_file: String,
-    sockets: Option<&'static str>,
-    pki: Option<&'static str>,
-    data: &'static str,
     /// Certificates and keys for the server.
     files: Option<String>,
     /// The folder of the server's unix socket.
     server_socket: Option<String>,
-    revision: String,
+}
+
+impl Pod {
+    fn of(processes: &[Process]) -> Self {
+        let sockets = processes.iter().any(|process| matches!(process.listener, Listener::Socket(_)));
+        Self {
+            containers: processes.iter().map(Container::of).collect(),
+            sockets: sockets.then_some(SOCKETS),
+            pki: (!sockets).then_some(PKI),
+            data: sqlite::DIRECTORY,
+            revision: revision(processes),
+        }
+    }
 }
 
 impl Container {
-    fn new(process: &Process) -> Self {
+    fn of(process: &Process) -> Self {
         let name = process.name();
-        let (sockets, pki) = match process.listener {
-            Listener::Socket(_) => (Some(SOCKETS), None),
-            Listener::Tcp(_) => (None, Some(PKI)),
-        };
         Self {
             image: process.image.clone(),
             command: vec!["/bin/sh".into(), "-c".into(), START.into(), name.clone(), process.endpoint_file()],
@@ -257,12 +314,8 @@ impl Container {
             args: process.flags(),
             metrics_port: process.metrics_port,
             endpoint_file: process.endpoint_file(),
-            sockets,
-            pki,
-            data: sqlite::DIRECTORY,
-            files: (!process.store.files.is_empty()).then(|| format!("{}/{}", datastore::FILES, process.shard)),
+            files: (!process.store.files.is_empty()).then(|| datastore::folder(&process.shard)),
             server_socket: process.store.socket_folder.clone(),
-            revision: process.revision(),
         }
     }
 }

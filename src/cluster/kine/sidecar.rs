@@ -2,7 +2,7 @@
 //!
 //! Not under `containers`: a patched container lands first, and `kubeadm upgrade` takes `containers[0]` for the API server.
 
-use super::{Container, Process};
+use super::{Pod, Process};
 use crate::assets::Assets;
 use crate::cluster::kubeadm;
 use crate::cluster::versions::{self, Finding, Severity};
@@ -28,12 +28,13 @@ fn validate(cluster: &Cluster) -> Result<(), Failure> {
     }
 }
 
-/// The patch.
-pub fn patch(process: &Process, assets: &Assets) -> Result<String, Failure> {
-    render(assets, "kine/sidecar.yaml.j2", &Container::new(process))
+/// The patch, with a container for each process.
+pub fn patch(processes: &[Process], assets: &Assets) -> Result<String, Failure> {
+    render(assets, "kine/sidecar.yaml.j2", &Pod::of(processes))
 }
 
-pub(super) fn files(cluster: &Cluster, process: &Process, assets: &Assets) -> Result<Vec<File>, Failure> {
+pub(super) fn files(cluster: &Cluster, processes: &[Process], assets: &Assets) -> Result<Vec<File>, Failure> {
     validate(cluster)?;
-    Ok(vec![process.endpoint_secret()?, File::new(patch_path(), 0o644, patch(process, assets)?)])
+    let endpoints = processes.iter().map(Process::endpoint_secret);
+    endpoints.chain([patch(processes, assets).map(|patch| File::new(patch_path(), 0o644, patch))]).collect()
 }

@@ -1,6 +1,6 @@
 //! kine as a static Pod of its own: the kubelet runs it, `kubectl` shows it.
 
-use super::{Container, Process};
+use super::{Pod, Process};
 use crate::assets::Assets;
 use crate::failure::Failure;
 use crate::op::File;
@@ -16,10 +16,10 @@ pub fn manifest_path(process: &Process) -> String {
 
 /// The manifest.
 pub fn manifest(process: &Process, assets: &Assets) -> Result<String, Failure> {
-    render(assets, "kine/static-pod.yaml.j2", &Container::new(process))
+    render(assets, "kine/static-pod.yaml.j2", &Pod::of(std::slice::from_ref(process)))
 }
 
-/// The manifest and what it reads; the manifest comes last, because the kubelet acts on it at once.
+/// The manifest and the endpoint that it reads.
 pub(super) fn files(process: &Process, assets: &Assets) -> Result<Vec<File>, Failure> {
     Ok(vec![process.endpoint_secret()?, File::new(manifest_path(process), 0o600, manifest(process, assets)?)])
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{ETCD_MANIFEST, Finding, RECORD, Subject};
+use crate::cluster::kine;
 use crate::config::Listen;
 
 /// Packages that bring a kubelet unit of their own.
@@ -56,12 +57,13 @@ pub(super) fn etcd_manifest(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// What `init` cannot change in a cluster that exists: the place in cluster.yaml, and what can be done instead.
-const IMMUTABLE: [(&str, &str); 8] = [
+const IMMUTABLE: [(&str, &str); 9] = [
     ("kubernetes.version", "an upgrade replaces the control plane in an order of its own"),
     ("kubernetes.podSubnet", "nodes and Pods have their addresses"),
     ("kubernetes.serviceSubnet", "Services and the API server's certificate have their addresses"),
     ("kubernetes.dnsDomain", "running Pods have it in their resolv.conf"),
     ("datastore", "the cluster's state would stay in the old one"),
+    ("shards", "what is in a store would stay there"),
     ("kine.placement", "two kines would serve one database"),
     ("kine.listen", "the API server is bound to it"),
     ("network", "two networks would configure the same nodes"),
@@ -110,13 +112,39 @@ fn recorded_name(record: &Value) -> Option<&str> {
     record.pointer("/metadata/name")?.as_str()
 }
 
-/// A field of `spec` for people; of a choice such as `network`, the kind alone.
+/// A field of `spec` for people; of a choice such as `network`, the kind alone, of a datastore also the database.
 fn shown(document: &Value, field: &str) -> Option<String> {
-    match document.pointer(&format!("/spec/{}", field.replace('.', "/")))? {
-        Value::String(text) => Some(text.clone()),
-        Value::Object(choice) => choice.keys().next().cloned(),
-        other => Some(other.to_string()),
+    let value = document.pointer(&format!("/spec/{}", field.replace('.', "/")));
+    match (field, value) {
+        ("shards", value) => Some(shards(value)),
+        ("datastore", value) => value.map(datastore),
+        (_, Some(Value::String(text))) => Some(text.clone()),
+        (_, Some(Value::Object(choice))) => choice.keys().next().cloned(),
+        (_, other) => other.map(Value::to_string),
     }
+}
+
+/// Where the data is; a server may get another address.
+fn datastore(datastore: &Value) -> String {
+    let Some((engine, server)) = datastore.as_object().and_then(|choice| choice.iter().next()) else {
+        return datastore.to_string();
+    };
+    match server.pointer("/external/database").and_then(Value::as_str) {
+        Some(database) => format!("{engine}, database {database}"),
+        None => engine.clone(),
+    }
+}
+
+fn shards(shards: Option<&Value>) -> String {
+    let one = |shard: &Value| {
+        let text = |field: &str| shard.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let resources = shard.get("resources").and_then(Value::as_array).into_iter().flatten();
+        let resources: Vec<&str> = resources.filter_map(Value::as_str).collect();
+        let store = shard.get("datastore").map(datastore).unwrap_or_default();
+        format!("{} ({} in {store})", text("name"), resources.join(", "))
+    };
+    let all: Vec<String> = shards.and_then(Value::as_array).into_iter().flatten().map(one).collect();
+    if all.is_empty() { "none".into() } else { all.join(" and ") }
 }
 
 pub(super) fn kubelet_version(subject: &Subject<'_>) -> Vec<Finding> {
@@ -164,6 +192,12 @@ pub(super) fn kine_port(subject: &Subject<'_>) -> Vec<Finding> {
         Listen::Tcp => port(subject, 2379, "kine"),
         Listen::Unix => Vec::new(),
     }
+}
+
+/// The ports of further kines: under `listen: tcp`, and for metrics.
+pub(super) fn shard_ports(subject: &Subject<'_>) -> Vec<Finding> {
+    let ports = kine::shard_ports(subject.cluster).into_iter();
+    ports.flat_map(|taken| port(subject, taken, "kine")).collect()
 }
 
 pub(super) fn kine_metrics_port(subject: &Subject<'_>) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! The checks, in the order in which their findings are told. Names in kubeadm's spelling are kubeadm's own.
 
 use super::existing::{
-    etcd_manifest, existing_cluster, immutable_fields, kine_metrics_port, kine_port, kubelet_version, port,
+    etcd_manifest, existing_cluster, immutable_fields, kine_metrics_port, kine_port, kubelet_version, port, shard_ports,
 };
 use super::machine::{
     architecture, clock_skew, cpus, disk_pressure, disk_space, feature, hostname, ipvs_feature, memory, node_address,
@@ -53,6 +53,7 @@ pub const CHECKS: &[Check] = &[
     new("Port-10259", "free for the scheduler", |s| port(s, 10259, "kube-scheduler")),
     new("Port-2379", "free for kine where it listens on TCP", kine_port),
     new("Port-2381", "free for kine's metrics", kine_metrics_port),
+    new("Ports-shards", "free for the kines of shards", shard_ports),
 ];
 
 const fn new(name: &'static str, about: &'static str, run: fn(&Subject<'_>) -> Vec<Finding>) -> Check {

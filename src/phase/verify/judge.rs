@@ -145,16 +145,21 @@ fn system_pods(evidence: &Evidence<'_>) -> Item {
 /// What must be there and has no Pod at all yet.
 fn missing(evidence: &Evidence<'_>, pods: &[&Pod]) -> Vec<String> {
     let (cluster, node) = (evidence.cluster, &evidence.host.name);
-    let mut names = Vec::new();
+    let (mut names, mut shards) = (Vec::new(), Vec::new());
     if evidence.host.role == Role::ControlPlane {
         names.extend(["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
         if cluster.spec.kine.placement == Placement::StaticPod {
             names.push("kine");
+            shards.extend(cluster.spec.shards.iter().map(|shard| format!("kine-{}", shard.name)));
         }
     }
     let there = |name: &str| pods.iter().any(|pod| pod.metadata.name == name);
-    let mut missing: Vec<String> =
-        names.iter().map(|name| format!("{name}-{node}")).filter(|name| !there(name)).collect();
+    let mut missing: Vec<String> = names
+        .into_iter()
+        .chain(shards.iter().map(String::as_str))
+        .map(|name| format!("{name}-{node}"))
+        .filter(|name| !there(name))
+        .collect();
     let disabled = |addon: &str| {
         let setting = cluster.spec.kubeadm.cluster.get(addon).and_then(|addon| addon.get("disabled"));
         setting.and_then(serde_json::Value::as_bool) == Some(true)

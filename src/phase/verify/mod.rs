@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::assets::Assets;
 use crate::cluster::kine::probe::{self, Endpoint, Latency, ProbeError};
-use crate::cluster::kine::{image, listener};
+use crate::cluster::kine::{image, listeners};
 use crate::cluster::node::Node;
 use crate::config::Cluster;
 use crate::failure::{Failure, Kind};
@@ -107,12 +107,19 @@ impl<Q: Query> Run<'_, Q> {
         judge(&Evidence { cluster: self.cluster, host: self.node, kine, look, probe: &self.probe, said })
     }
 
+    /// How fast the slowest kine is, or what is wrong with the first that is unwell.
     async fn kine(&self) -> Result<Result<Latency, ProbeError>, Failure> {
-        let endpoint = Endpoint::of(&listener(self.cluster));
-        match probe::check(self.host, &endpoint, &self.node.name, &self.nonce).await {
-            Err(ProbeError::Remote(error)) if !is_answer(&error) => Err(gone(&error)),
-            kine => Ok(kine),
+        let mut slowest = Latency::default();
+        for listener in listeners(self.cluster) {
+            match probe::check(self.host, &Endpoint::of(&listener), &self.node.name, &self.nonce).await {
+                Ok(Latency { write, read }) => {
+                    slowest = Latency { write: slowest.write.max(write), read: slowest.read.max(read) };
+                }
+                Err(ProbeError::Remote(error)) if !is_answer(&error) => return Err(gone(&error)),
+                Err(error) => return Ok(Err(error)),
+            }
         }
+        Ok(Ok(slowest))
     }
 
     async fn look(&self) -> Result<Look, Failure> {

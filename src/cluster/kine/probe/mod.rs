@@ -59,7 +59,7 @@ impl Endpoint {
 }
 
 /// How fast kine is, as seen from the host: medians without the connection's set-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Latency {
     /// Of a create, which is one commit of the datastore.
     pub write: Duration,
