@@ -87,3 +87,43 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The run ends before anything is changed.
+    Error,
+    /// The run goes on.
+    Warning,
+}
+
+/// One thing that a check found wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is so; reads on after the name of what was checked.
+    pub what: String,
+    /// Why that matters.
+    pub why: String,
+    /// What to do about it, exactly.
+    pub fix: String,
+}
+
+impl Finding {
+    /// One that stops the run.
+    pub fn error(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, what: what.into(), why: why.into(), fix: fix.into() }
+    }
+
+    /// One that does not.
+    pub fn warning(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(what, why, fix) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; fix: {}", self.what, self.why, self.fix)
+    }
+}

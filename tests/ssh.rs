@@ -1,9 +1,11 @@
 //! Hosts over a real sshd on loopback: quoting, statuses, payloads, cut connections, keys, jump hosts, the lock.
-#![expect(clippy::unwrap_used, clippy::print_stderr)]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+
+#[path = "support/sshd.rs"]
+mod sshd;
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,122 +13,21 @@ use etcdless::config;
 use etcdless::facts::Probes;
 use etcdless::journal::Record;
 use etcdless::op::{Fetch, Op};
-use etcdless::remote::{Connect, Host, Layout, Mutate, Query, Question, RemoteError, Signal};
+use etcdless::remote::{Connect, Host, Mutate, Query, Question, RemoteError, Signal};
 use serde_json::json;
-use tempfile::TempDir;
+use sshd::{Sshd, keygen, output, sshd};
 
-/// An sshd with keys, configuration and known_hosts of its own.
-struct Sshd {
-    folder: TempDir,
-    port: u16,
-    process: Child,
+/// A connection that must not come up.
+async fn refused(sshd: &Sshd, ssh: serde_json::Value, options: &Connect) -> RemoteError {
+    Host::connect(&sshd.described(ssh), options).await.unwrap_err()
 }
 
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _gone = self.process.wait();
-    }
-}
-
-/// Starts one, or says why not.
-fn sshd() -> Option<Sshd> {
-    let program = ["/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd"].into_iter().find(|path| Path::new(path).exists());
-    let Some(program) = program else {
-        eprintln!("skipped: sshd is not installed (Debian: apt-get install openssh-server)");
-        return None;
-    };
-    if !output(Command::new("id").arg("-u")).starts_with("0\n") {
-        eprintln!("skipped: the hosts of these tests are this machine, and changes need root");
-        return None;
-    }
-    std::fs::create_dir_all("/run/sshd").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    keygen(&path("host"));
-    keygen(&path("user"));
-    std::fs::copy(path("user.pub"), path("authorized")).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = format!(
-        "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nStrictModes no\n\
-         PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n\
-         SetEnv HOME={0}\n",
-        folder.path().display()
-    );
-    std::fs::write(path("sshd_config"), config).unwrap();
-    let client = format!(
-        "Host jump\n  HostName 127.0.0.1\n  Port {port}\nHost *\n  IdentityFile {0}/user\n  IdentitiesOnly yes\n  \
-         UserKnownHostsFile {0}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  User root\n",
-        folder.path().display()
-    );
-    std::fs::write(path("ssh_config"), client).unwrap();
-    let process = Command::new(program)
-        .args(["-D", "-e", "-f"])
-        .arg(path("sshd_config"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let sshd = Sshd { folder, port, process };
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "sshd does not listen");
-        std::thread::yield_now();
-    }
-    Some(sshd)
-}
-
-fn keygen(path: &Path) {
-    output(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path));
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-impl Sshd {
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn options(&self) -> Connect {
-        Connect {
-            accept_new: true,
-            known_hosts: Some(self.path("known_hosts")),
-            config_file: Some(self.path("ssh_config")),
-            layout: Layout {
-                journal: self.path("journal").display().to_string(),
-                lock: self.path("lock").display().to_string(),
-            },
-            ..Connect::default()
-        }
-    }
-
-    fn described(&self, ssh: serde_json::Value) -> config::Host {
-        let mut host = json!({ "address": "127.0.0.1", "ssh": { "port": self.port } });
-        for (key, value) in ssh.as_object().unwrap() {
-            host["ssh"][key] = value.clone();
-        }
-        serde_json::from_value(host).unwrap()
-    }
-
-    async fn connect(&self) -> Host {
-        Host::connect(&self.described(json!({})), &self.options()).await.unwrap()
-    }
-
-    async fn refused(&self, ssh: serde_json::Value, options: &Connect) -> RemoteError {
-        Host::connect(&self.described(ssh), options).await.unwrap_err()
-    }
-
-    /// Ends the sshd process that serves a connection.
-    async fn cut(&self, host: &Host) {
-        let script = "pid=$$; while :; do read -r name <\"/proc/$pid/comm\"; case $name in sshd*) break;; esac
-            while read -r key value; do [ \"$key\" != PPid: ] || parent=$value; done <\"/proc/$pid/status\"; pid=$parent; done; echo $pid";
-        let pid = text(host, script, &[]).await;
-        output(Command::new("kill").args(["-9", pid.trim()]));
-    }
+/// Ends the sshd process that serves a connection.
+async fn cut(host: &Host) {
+    let script = "pid=$$; while :; do read -r name <\"/proc/$pid/comm\"; case $name in sshd*) break;; esac
+        while read -r key value; do [ \"$key\" != PPid: ] || parent=$value; done <\"/proc/$pid/status\"; pid=$parent; done; echo $pid";
+    let pid = text(host, script, &[]).await;
+    output(Command::new("kill").args(["-9", pid.trim()]));
 }
 
 fn question(script: &'static str, args: &[&str]) -> Question {
@@ -225,7 +126,7 @@ async fn a_cut_connection_is_lost_and_not_a_failure() {
     let host = sshd.connect().await;
     let long = host.ask(question("exec sleep 20", &[]));
     let cut = async {
-        sshd.cut(&host).await;
+        cut(&host).await;
     };
     let (lost, ()) = tokio::join!(long, cut);
     assert!(matches!(lost, Err(RemoteError::Lost { .. })), "{lost:?}");
@@ -239,7 +140,7 @@ async fn a_wrong_key_is_denied_and_names_the_user() {
     keygen(&sshd.path("other"));
     let config = std::fs::read_to_string(sshd.path("ssh_config")).unwrap();
     std::fs::write(sshd.path("ssh_config"), config.replace("/user\n", "/other\n")).unwrap();
-    match sshd.refused(json!({}), &sshd.options()).await {
+    match refused(&sshd, json!({}), &sshd.options()).await {
         RemoteError::Denied { host, user, reason } => {
             assert_eq!((host.as_str(), user.as_str()), ("127.0.0.1", "root"));
             assert!(reason.contains("Permission denied (publickey)"), "{reason}");
@@ -252,7 +153,7 @@ async fn a_wrong_key_is_denied_and_names_the_user() {
 async fn what_cannot_be_reached_says_why() {
     let Some(sshd) = sshd() else { return };
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    match sshd.refused(json!({ "port": closed }), &sshd.options()).await {
+    match refused(&sshd, json!({ "port": closed }), &sshd.options()).await {
         RemoteError::Unreachable { reason, .. } => assert!(reason.contains("Connection refused"), "{reason}"),
         other => panic!("{other}"),
     }
@@ -271,7 +172,7 @@ async fn an_unknown_key_needs_somebody_who_accepts_it() {
     let sha256 = listed.split(' ').nth(1).unwrap().to_owned();
 
     let nobody = Connect { accept_new: false, ..sshd.options() };
-    match sshd.refused(json!({}), &nobody).await {
+    match refused(&sshd, json!({}), &nobody).await {
         RemoteError::HostKeyUnknown { fingerprint, .. } => assert_eq!(fingerprint, format!("ED25519 {sha256}")),
         other => panic!("{other}"),
     }
@@ -286,7 +187,7 @@ async fn an_unknown_key_needs_somebody_who_accepts_it() {
         };
         Connect { accept_new: false, confirm: Some(Arc::new(confirm)), ..sshd.options() }
     };
-    assert!(matches!(sshd.refused(json!({}), &says(false)).await, RemoteError::HostKeyUnknown { .. }));
+    assert!(matches!(refused(&sshd, json!({}), &says(false)).await, RemoteError::HostKeyUnknown { .. }));
     std::fs::write(&known_hosts, "# a line without an end").unwrap();
     Host::connect(&sshd.described(json!({})), &says(true)).await.unwrap();
     assert_eq!(*asked.lock().unwrap(), vec![format!("127.0.0.1 ED25519 {sha256}"); 2]);
@@ -304,7 +205,7 @@ async fn a_changed_key_is_refused_whoever_accepts_new_ones() {
     let key = std::fs::read_to_string(sshd.path("earlier.pub")).unwrap();
     let line = format!("[127.0.0.1]:{} {key}", sshd.port);
     std::fs::write(sshd.path("known_hosts"), &line).unwrap();
-    match sshd.refused(json!({}), &sshd.options()).await {
+    match refused(&sshd, json!({}), &sshd.options()).await {
         RemoteError::HostKeyChanged { reason, .. } => assert!(reason.contains("known_hosts:1"), "{reason}"),
         other => panic!("{other}"),
     }
@@ -315,13 +216,13 @@ async fn a_changed_key_is_refused_whoever_accepts_new_ones() {
 async fn hosts_behind_a_jump_host_are_reached_and_both_keys_are_learned() {
     let Some(sshd) = sshd() else { return };
     let nobody = Connect { accept_new: false, ..sshd.options() };
-    match sshd.refused(json!({ "jump": "jump" }), &nobody).await {
+    match refused(&sshd, json!({ "jump": "jump" }), &nobody).await {
         RemoteError::HostKeyUnknown { host, .. } => assert_eq!(host, "jump"),
         other => panic!("{other}"),
     }
     let host = Host::connect(&sshd.described(json!({ "jump": "jump" })), &sshd.options()).await.unwrap();
     assert_eq!(text(&host, "echo here", &[]).await, "here\n");
-    match sshd.refused(json!({ "jump": "127.0.0.1:1" }), &sshd.options()).await {
+    match refused(&sshd, json!({ "jump": "127.0.0.1:1" }), &sshd.options()).await {
         RemoteError::Unreachable { reason, .. } => assert!(reason.contains("Connection refused"), "{reason}"),
         other => panic!("{other}"),
     }
@@ -352,7 +253,7 @@ async fn a_lock_ends_with_the_connection_of_its_owner() {
     let Some(sshd) = sshd() else { return };
     let (first, second) = (sshd.connect().await, sshd.connect().await);
     let _lock = first.lock("jo").await.unwrap();
-    sshd.cut(&first).await;
+    cut(&first).await;
     until_free(&second).await;
     let lock = second.lock("me").await.unwrap();
     drop(lock);
@@ -385,7 +286,7 @@ async fn the_lock_waits_for_a_step_whose_connection_was_cut() {
     let (signals, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let cut = async {
         assert_eq!(heard.recv().await, Some(Signal::Line("begun".into())));
-        sshd.cut(&first).await;
+        cut(&first).await;
     };
     let (lost, ()) = tokio::join!(first.apply(&op, &record, None, &signals), cut);
     assert!(matches!(lost, Err(RemoteError::Lost { .. })), "{lost:?}");

@@ -135,6 +135,19 @@ impl Host {
         &self.user
     }
 
+    /// Whether the host is this machine.
+    pub fn is_local(&self) -> bool {
+        self.session().is_none()
+    }
+
+    /// The SSH connection; none where the host is this machine.
+    pub(super) fn session(&self) -> Option<&Arc<Session>> {
+        match &self.transport {
+            Transport::Ssh(session) => Some(session),
+            Transport::Local => None,
+        }
+    }
+
     pub(super) fn layout(&self) -> &Layout {
         &self.layout
     }

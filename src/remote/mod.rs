@@ -2,6 +2,7 @@
 
 pub mod error;
 mod exec;
+pub mod forward;
 pub mod host;
 mod known_hosts;
 mod local;

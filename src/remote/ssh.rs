@@ -224,7 +224,7 @@ fn command_line(argv: &[&str]) -> String {
 }
 
 /// A socket's path may have about 100 bytes, so it belongs in a short folder.
-fn control_directory() -> PathBuf {
+pub(super) fn control_directory() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let short = runtime.filter(|path| path.is_absolute() && path.is_dir() && path.as_os_str().len() < 40);
     short.unwrap_or_else(|| "/tmp".into())
@@ -250,7 +250,7 @@ pub(super) fn summary(text: &str) -> String {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
