@@ -36,6 +36,9 @@ pub enum Command {
     Verify(Verify),
     /// Fetch the admin kubeconfig: merge it into your own, write it to a file, or print it.
     Kubeconfig(Kubeconfig),
+    /// The SQL server that holds the state.
+    #[command(subcommand)]
+    Datastore(Datastore),
     /// The templates and playbooks inside this program, and your changes to them.
     #[command(subcommand)]
     Assets(Assets),
@@ -205,6 +208,34 @@ pub struct Verify {
     /// Seconds to wait for everything to become well.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub timeout: u64,
+}
+
+/// `datastore`.
+#[derive(Debug, Subcommand)]
+pub enum Datastore {
+    /// Check a server that somebody else keeps: reachable, encrypted, writable, and set as kine needs it.
+    Check(DatastoreCheck),
+}
+
+/// `datastore check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It looks from every control plane in turn, changes nothing on it, and leaves nothing on the server. `init` does the same
+before it changes anything; docs/datastores.md lists what each check asks for.
+
+Examples:
+  etcdless datastore check -c cluster.yaml
+  etcdless datastore check -c cluster.yaml --output json
+  etcdless datastore check root@10.0.0.11      a cluster that is up
+
+Exit code 7 when something is wrong; the failing line names the statement or setting that mends it.")]
+pub struct DatastoreCheck {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// `kubeconfig`.

@@ -403,7 +403,7 @@ fn names_that_do_not_exist_are_a_usage_error() {
     assert_eq!(failure.kind, Kind::Usage);
     assert_eq!(failure.message, "--ignore-preflight NumCPUs: there is no such check");
     assert!(failure.hints[0].starts_with("the checks are Architecture, OS, "), "{}", failure.hints[0]);
-    assert!(failure.hints[0].ends_with("Ports-shards, or all"), "{}", failure.hints[0]);
+    assert!(failure.hints[0].ends_with("DatastoreLatency, or all"), "{}", failure.hints[0]);
     assert_eq!(
         parse(&["all", "Swap"]).unwrap_err().message,
         "--ignore-preflight all stands for every check: give it alone"

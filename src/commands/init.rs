@@ -5,15 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::session::{self, Interrupt};
-use super::{Ended, kubeconfig, verify};
+use super::{Ended, datastore as server, kubeconfig, verify};
 use crate::assets::Assets;
 use crate::cli::Init;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, yaml};
+use crate::config::{Cluster, Host as HostConfig, yaml};
 use crate::datastore::Stores;
 use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
-use crate::phase::preflight::Ignore;
+use crate::phase::preflight::{self, Ignore};
 use crate::phase::runner::{self, Run};
 use crate::phase::survey::{Desired, Surveyed};
 use crate::remote::Host;
@@ -33,11 +33,12 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     }
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
+    let credentials = Credentials::read(&cluster.spec.datastore)?;
     let stores = Stores::of(&cluster, Credentials::read)?;
     let desired = Desired { cluster, assets, stores, manifest, selection, ignore };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
-        let work = Work { args, desired, ui };
+        let work = Work { args, desired, credentials, ui };
         work.run(&interrupt).await
     })
     .await
@@ -47,6 +48,7 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
 struct Work<'a> {
     args: &'a Init,
     desired: Desired,
+    credentials: Credentials,
     ui: Ui,
 }
 
@@ -77,6 +79,9 @@ impl Work<'_> {
         for warning in &seen.warnings {
             self.ui.emit(Event::Warning { host: warning.host.clone(), text: warning.text.clone() });
         }
+        if self.desired.selection.has("preflight") {
+            self.check_datastore(&host, config, &seen).await?;
+        }
         if self.merges_kubeconfig() && seen.plan.changes().any(|(step, _)| step.id == "kubelet/certificates") {
             kubeconfig::check_free(self.desired.cluster.metadata.name.as_str(), seen.node.address)?;
         }
@@ -104,6 +109,17 @@ impl Work<'_> {
             report.failure().map_or(Ok(()), Err)?;
         }
         self.hand_over(&host, &seen, changes, began).await
+    }
+
+    /// The server that holds the state, as the host sees it.
+    async fn check_datastore(&self, host: &Host, config: &HostConfig, seen: &Surveyed) -> Result<(), Failure> {
+        let Desired { cluster, ignore, .. } = &self.desired;
+        let ours = preflight::holds_cluster(&seen.facts);
+        let report = server::check(&self.ui, host, config, cluster, &self.credentials, ours).await?;
+        for text in report.warnings(|name| ignore.has(name)) {
+            self.ui.emit(Event::Warning { host: report.host.clone(), text });
+        }
+        report.failure(|name| ignore.has(name)).map_or(Ok(()), Err)
     }
 
     async fn confirm(&self, plan: &Plan, changes: usize) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! One file a subcommand: load, choose phases, run, print.
 
 mod assets;
+mod datastore;
 mod init;
 mod kubeconfig;
 mod plain;
@@ -36,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<(), Ended> {
         Command::Render(args) => Ok(render::run(&args)?),
         Command::Verify(args) => verify::run(args).await,
         Command::Kubeconfig(args) => kubeconfig::run(args).await,
+        Command::Datastore(args) => datastore::run(args).await,
         Command::Assets(args) => Ok(assets::run(&args)?),
         Command::Schema => {
             plain::schema();

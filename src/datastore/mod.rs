@@ -1,5 +1,6 @@
 //! One file an engine. Each says what kine is told of a store, and what a host must have for it.
 
+pub mod check;
 pub mod mysql;
 pub mod postgres;
 pub mod sqlite;

@@ -9,13 +9,13 @@ mod machine;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::Serialize;
 
 use crate::config::{Cluster, Host, Role};
+use crate::datastore;
 use crate::facts::{Facts, Probes};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Finding, Kind, Severity};
 
 pub use list::CHECKS;
 
@@ -53,28 +53,6 @@ pub struct Subject<'a> {
     pub need: &'a BTreeMap<String, u64>,
 }
 
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// The run ends before anything is changed.
-    Error,
-    /// The run goes on.
-    Warning,
-}
-
-/// One thing that is wrong with a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What is so; reads on after the host's name.
-    pub what: String,
-    /// Why that matters.
-    pub why: String,
-    /// What to do about it, exactly.
-    pub fix: String,
-}
-
 /// What does not stop the run, or was told not to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
@@ -95,7 +73,8 @@ pub struct Ignore(BTreeSet<&'static str>);
 impl Ignore {
     /// Reads the values of `--ignore-preflight`, in any case; `all` stands alone. An unknown name is a usage error that lists the known ones.
     pub fn parse(names: &[String]) -> Result<Self, Failure> {
-        let known = || CHECKS.iter().map(|check| check.name);
+        let known =
+            || CHECKS.iter().map(|check| check.name).chain(datastore::check::NAMES.iter().map(|(name, _)| *name));
         if names.iter().any(|name| name.eq_ignore_ascii_case("all")) {
             return match names.len() {
                 1 => Ok(Self(known().collect())),
@@ -110,6 +89,11 @@ impl Ignore {
         };
         names.iter().map(find).collect::<Result<_, _>>().map(Self)
     }
+
+    /// Whether errors of this check are to be warnings.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
 }
 
 /// What the facts must answer beside the general look.
@@ -120,6 +104,11 @@ pub fn probes() -> Probes {
         packages: existing::PACKAGES.into_iter().chain([versions::CONTAINERD]).map(Into::into).collect(),
         ..Probes::default()
     }
+}
+
+/// Whether a cluster of ours has begun to keep its state where the description says.
+pub fn holds_cluster(facts: &Facts) -> bool {
+    facts.journal.steps.keys().any(|step| step.starts_with("kine/") || step.starts_with("control-plane/"))
 }
 
 /// Runs every check on every host. `need` is what the run will write, in bytes by path. The failure holds one line a finding.
@@ -135,7 +124,7 @@ pub fn check(
         for check in CHECKS {
             for finding in (check.run)(&subject) {
                 let text = format!("{} {finding}", host.label());
-                let ignored = check.ignorable && ignore.0.contains(check.name);
+                let ignored = check.ignorable && ignore.has(check.name);
                 if finding.severity == Severity::Error && !ignored {
                     errors.push((host.label(), check, text));
                 } else {
@@ -179,21 +168,5 @@ impl Subject<'_> {
     /// Whether etcdless has begun to work on this host. Its first step came after a preflight that found the host empty.
     fn is_ours(&self) -> bool {
         !self.facts.journal.steps.is_empty()
-    }
-}
-
-impl Finding {
-    fn error(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, what: what.into(), why: why.into(), fix: fix.into() }
-    }
-
-    fn warning(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(what, why, fix) }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; fix: {}", self.what, self.why, self.fix)
     }
 }

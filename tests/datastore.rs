@@ -1,0 +1,14 @@
+//! `datastore check` against real servers from Debian's packages on loopback: every check fails in the condition that it is for, says so,
+//! and passes once that is mended. Nothing stays on the servers.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+
+#[path = "datastore/certificates.rs"]
+mod certificates;
+#[path = "datastore/postgres.rs"]
+mod postgres;
+#[path = "datastore/postgres_server.rs"]
+mod postgres_server;
+#[path = "datastore/servers.rs"]
+mod servers;
+#[path = "support/sshd.rs"]
+mod sshd;
