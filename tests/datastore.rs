@@ -4,6 +4,10 @@
 
 #[path = "datastore/certificates.rs"]
 mod certificates;
+#[path = "datastore/mariadb.rs"]
+mod mariadb;
+#[path = "datastore/mariadb_server.rs"]
+mod mariadb_server;
 #[path = "datastore/postgres.rs"]
 mod postgres;
 #[path = "datastore/postgres_server.rs"]

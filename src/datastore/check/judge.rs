@@ -131,13 +131,17 @@ pub(super) fn table(content: &Content, ours: bool, database: &str) -> super::Lin
             Finding::error(format!("{database} has a table `kine` that is not kine's"), said.clone(), fix),
         ),
         Content::Objects { count, kube_system } => {
-            let count = if *count > COUNTED { format!("more than {COUNTED}") } else { count.to_string() };
+            let count = match *count {
+                1 => "1 object".to_owned(),
+                count if count > COUNTED => format!("more than {COUNTED} objects"),
+                count => format!("{count} objects"),
+            };
             let whose = kube_system.as_deref().and_then(identity);
             let whose = whose.map(|whose| format!(" of {whose}")).unwrap_or_default();
             super::Line::of(
                 NAME,
                 Finding::error(
-                    format!("{database} holds {count} objects of another cluster"),
+                    format!("{database} holds {count} of another cluster"),
                     format!(
                         "this host runs no cluster of ours, so they are not this cluster's{}",
                         match whose.as_str() {

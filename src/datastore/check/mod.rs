@@ -5,6 +5,7 @@
 
 mod dsn;
 mod judge;
+mod mysql;
 mod postgres;
 mod report;
 mod target;
@@ -12,7 +13,7 @@ mod tls;
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Role};
@@ -117,8 +118,8 @@ async fn one(host: &Host, target: &Target, place: &Place, demand: Demand) -> Res
     let server = Server { target, place, door: way.door(), trust: &trust };
     if let (Place::Tcp { .. }, Security::Encrypt | Security::Verify) = (place, target.security) {
         let line = tls::check(&server).await;
-        let wrong = !line.findings.is_empty();
-        lines.push(line);
+        let wrong = line.as_ref().is_some_and(|line| !line.findings.is_empty());
+        lines.extend(line);
         if wrong {
             return Ok(Tried { lines, usable: false });
         }
@@ -126,7 +127,7 @@ async fn one(host: &Host, target: &Target, place: &Place, demand: Demand) -> Res
     let round_trips = if host.is_local() { Vec::new() } else { addresses.round_trips };
     let looked = match target.engine {
         Engine::Postgres => postgres::check(&server, demand, &round_trips).await,
-        Engine::Mysql | Engine::Mariadb => Looked { lines: Vec::new(), complete: false },
+        Engine::Mysql | Engine::Mariadb => mysql::check(&server, demand, &round_trips).await,
     };
     let complete = looked.complete;
     lines.extend(looked.lines);
@@ -238,6 +239,37 @@ impl From<sqlx::Error> for Refusal {
             _ => Self { code: None, message: error.to_string(), tls: false },
         }
     }
+}
+
+/// Milliseconds that each of some questions took.
+async fn sampled<C>(
+    connection: &mut C,
+    ask: impl AsyncFn(&mut C) -> Result<(), sqlx::Error>,
+) -> Result<Vec<f64>, sqlx::Error> {
+    let mut taken = Vec::with_capacity(SAMPLES);
+    for _ in 0..SAMPLES {
+        let begun = Instant::now();
+        ask(connection).await?;
+        taken.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(taken)
+}
+
+/// Round trips and commits in milliseconds as the host has them: the way from this machine, which is `here`, is replaced by the host's
+/// own, in seconds, where that was timed.
+fn seen_from_host(here: Vec<f64>, commits: Option<Vec<f64>>, host: &[f64]) -> (Vec<f64>, Option<Vec<f64>>) {
+    if host.is_empty() {
+        return (here, commits);
+    }
+    let median = |values: &[f64]| {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    };
+    let round_trips: Vec<f64> = host.iter().map(|seconds| seconds * 1000.0).collect();
+    let shift = median(&round_trips) - median(&here);
+    let commits = commits.map(|commits| commits.iter().map(|taken| (taken + shift).max(0.0)).collect());
+    (round_trips, commits)
 }
 
 /// What hexadecimal digits stand for; servers print nothing else when they are asked for them.

@@ -2,8 +2,6 @@
 
 mod judge;
 
-use std::time::Duration;
-
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
@@ -11,7 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use self::judge::{Pooling, Seen, Table};
 use super::judge::{COUNTED, Content};
 use super::target::{Security, Target};
-use super::{Demand, Line, Looked, Refusal, SAMPLES, Server, timely};
+use super::{Demand, Line, Looked, Refusal, Server, sampled, seen_from_host, timely};
 use crate::remote::forward::{Door, Place};
 
 /// Parameters of pgx's own; all others are the server's.
@@ -129,6 +127,8 @@ const TABLE: &str = "SELECT n.nspname::text, pg_get_userbyid(c.relowner)::text, 
      WHERE a.attrelid = c.oid AND a.attname = 'name' AND d.datname = current_database())::text \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('kine')";
 
+const EMIT: &str = "SELECT pg_logical_emit_message(true, 'etcdless', '')::text";
+
 async fn look(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
@@ -149,11 +149,12 @@ async fn look(
         Some("exec" | "simple_protocol" | "cache_describe") => Pooling::Unnamed,
         _ => pooling(connection, options).await?,
     };
-    let here = trips(connection).await?;
+    let here = sampled(connection, async |it: &mut PgConnection| ask(it, "SELECT ''".into()).await.map(drop)).await?;
     let writable = text(1) == "false" && text(2) == "off";
-    let commits = if writable { commits(connection, &here, round_trips).await } else { None };
-    let round_trips =
-        if round_trips.is_empty() { here } else { round_trips.iter().map(|seconds| seconds * 1000.0).collect() };
+    // A logical message is written to the log and waited for like a row, and leaves nothing behind.
+    let emit = async |it: &mut PgConnection| ask(it, EMIT.into()).await.map(drop);
+    let commits = if writable { sampled(connection, emit).await.ok() } else { None };
+    let (round_trips, commits) = seen_from_host(here, commits, round_trips);
     Ok(Seen {
         version_number: u32::try_from(number(0)).unwrap_or_default(),
         version: text(16),
@@ -225,37 +226,4 @@ async fn pooling(first: &mut PgConnection, options: &PgConnectOptions) -> Result
     }
     let _gone = timely(second.close()).await;
     Ok(pooling)
-}
-
-/// Milliseconds from this machine to the server and back.
-async fn trips(connection: &mut PgConnection) -> Result<Vec<f64>, sqlx::Error> {
-    let mut taken = Vec::with_capacity(SAMPLES);
-    for _ in 0..SAMPLES {
-        let begun = std::time::Instant::now();
-        ask(connection, "SELECT ''".into()).await?;
-        taken.push(milliseconds(begun.elapsed()));
-    }
-    Ok(taken)
-}
-
-/// Milliseconds that commits take. A logical message is written to the log and waited for like a row, and leaves nothing behind; what the
-/// way from this machine takes is put in place of what it takes from the host.
-async fn commits(connection: &mut PgConnection, here: &[f64], there: &[f64]) -> Option<Vec<f64>> {
-    let median = |values: &[f64]| {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-    };
-    let shift = if there.is_empty() { 0.0 } else { median(there) * 1000.0 - median(here) };
-    let mut taken = Vec::with_capacity(SAMPLES);
-    for _ in 0..SAMPLES {
-        let begun = std::time::Instant::now();
-        ask(connection, "SELECT pg_logical_emit_message(true, 'etcdless', '')::text".into()).await.ok()?;
-        taken.push((milliseconds(begun.elapsed()) + shift).max(0.0));
-    }
-    Some(taken)
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
 }

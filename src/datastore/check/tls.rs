@@ -26,6 +26,12 @@ use crate::remote::forward::{Door, Place};
 
 const NAME: &str = "DatastoreTLS";
 
+/// Capabilities of MySQL's protocol.
+const LONG_PASSWORD: u16 = 1;
+const PROTOCOL_41: u16 = 1 << 9;
+const SSL: u16 = 1 << 11;
+const SECURE_CONNECTION: u16 = 1 << 15;
+
 /// A connection, of whatever kind.
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
@@ -41,6 +47,8 @@ struct Seen {
 /// Why there was nothing to judge.
 #[derive(Debug)]
 enum Absent {
+    /// The server refused before TLS began.
+    Busy,
     /// The server speaks no TLS.
     Plain,
     /// What we were told to show or to trust cannot be used.
@@ -49,8 +57,8 @@ enum Absent {
     Handshake(String),
 }
 
-/// The check as a whole.
-pub(super) async fn check(server: &Server<'_>) -> Line {
+/// The check as a whole; nothing where the server had something else to say first, which the login will tell.
+pub(super) async fn check(server: &Server<'_>) -> Option<Line> {
     let (target, door, trust) = (server.target.clone(), server.door.clone(), server.trust.to_owned());
     let name = match server.place {
         Place::Tcp { host, .. } => host.clone(),
@@ -59,7 +67,8 @@ pub(super) async fn check(server: &Server<'_>) -> Line {
     let asked = name.clone();
     let looked = tokio::task::spawn_blocking(move || look(&door, &target, &trust, &asked)).await;
     let seen = looked.unwrap_or_else(|error| Err(Absent::Handshake(error.to_string())));
-    match seen {
+    Some(match seen {
+        Err(Absent::Busy) => return None,
         Err(absent) => Line::of(NAME, missing(&absent, server)),
         Ok(seen) if server.target.security == Security::Encrypt => {
             Line::ok(NAME, format!("{}, not verified", seen.version))
@@ -72,13 +81,13 @@ pub(super) async fn check(server: &Server<'_>) -> Line {
                 Line::ok(NAME, format!("{}, the certificate names {name}{until}", seen.version))
             }
         },
-    }
+    })
 }
 
 fn missing(absent: &Absent, server: &Server<'_>) -> Finding {
     let place = server.place;
     match absent {
-        Absent::Plain => Finding::error(
+        Absent::Busy | Absent::Plain => Finding::error(
             format!("{place} speaks no TLS"),
             "the connection is to be encrypted",
             match server.target.engine {
@@ -211,8 +220,10 @@ fn look(door: &Door, target: &Target, trust: &str, name: &str) -> Result<Seen, A
     let server_name = ServerName::try_from(name.to_owned()).map_err(|error| ours(&error))?;
     let mut connection = ClientConnection::new(Arc::new(config), server_name).map_err(|error| ours(&error))?;
     let mut stream = open(door).map_err(cut)?;
-    if !offers_tls(&mut stream, target.engine).map_err(cut)? {
-        return Err(Absent::Plain);
+    match offers_tls(&mut stream, target.engine).map_err(cut)? {
+        Some(true) => {}
+        Some(false) => return Err(Absent::Plain),
+        None => return Err(Absent::Busy),
     }
     let shaken = loop {
         match connection.complete_io(&mut stream) {
@@ -257,17 +268,38 @@ fn open(door: &Door) -> io::Result<Box<dyn Stream>> {
     })
 }
 
-/// Says what each engine wants to hear before TLS begins; whether it agrees.
-fn offers_tls(stream: &mut impl Stream, engine: Engine) -> io::Result<bool> {
+/// Says what each engine wants to hear before TLS begins; whether it agrees, and nothing where it refuses us altogether.
+fn offers_tls(stream: &mut impl Stream, engine: Engine) -> io::Result<Option<bool>> {
     match engine {
         Engine::Postgres => {
             // SSLRequest: its length, and a number that no version of the protocol has.
             stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47])?;
             let mut answer = [0];
             stream.read_exact(&mut answer)?;
-            Ok(answer == *b"S")
+            Ok((answer != *b"E").then_some(answer == *b"S"))
         }
-        Engine::Mysql | Engine::Mariadb => Ok(false),
+        Engine::Mysql | Engine::Mariadb => {
+            let mut header = [0; 4];
+            stream.read_exact(&mut header)?;
+            let mut greeting = vec![0; usize::from(u16::from_le_bytes([header[0], header[1]]))];
+            stream.read_exact(&mut greeting)?;
+            // 10, the version and a NUL, 4 bytes of a number, 8 of a nonce, a NUL, then capabilities; or 255 and an error.
+            let version = greeting.iter().position(|byte| *byte == 0).unwrap_or_default();
+            let (Some(10), Some([low, high])) = (greeting.first(), greeting.get(version + 14..version + 16)) else {
+                return Ok(None);
+            };
+            if u16::from_le_bytes([*low, *high]) & SSL == 0 {
+                return Ok(Some(false));
+            }
+            // SSLRequest, the second packet of the exchange: capabilities, the longest packet, utf8mb4, 23 zeros.
+            let mut request = vec![32, 0, 0, 1];
+            request.extend(u32::from(SSL | PROTOCOL_41 | SECURE_CONNECTION | LONG_PASSWORD).to_le_bytes());
+            request.extend(0x0100_0000_u32.to_le_bytes());
+            request.push(45);
+            request.extend([0; 23]);
+            stream.write_all(&request)?;
+            Ok(Some(true))
+        }
     }
 }
 
