@@ -4,6 +4,8 @@
 
 #[path = "datastore/certificates.rs"]
 mod certificates;
+#[path = "datastore/commands.rs"]
+mod commands;
 #[path = "datastore/mariadb.rs"]
 mod mariadb;
 #[path = "datastore/mariadb_server.rs"]

@@ -349,3 +349,7 @@ fn rooms(seen: &Seen, target: &Target, demand: Demand) -> Vec<Room> {
     }
     rooms
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

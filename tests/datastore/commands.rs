@@ -1,0 +1,99 @@
+//! `etcdless datastore check` as people and scripts run it.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::postgres_server::{PASSWORD, Server};
+use crate::servers::run;
+
+fn check(file: &std::path::Path, password: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_etcdless"));
+    command.args(["datastore", "check", "-c"]).arg(file).args(args);
+    command.env("DB_PASSWORD", password).env("XDG_STATE_HOME", file.parent().unwrap());
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn described(folder: &std::path::Path, datastore: &str) -> std::path::PathBuf {
+    let file = folder.join("cluster.yaml");
+    let text = format!(
+        "apiVersion: etcdless.dev/v1alpha1\nkind: Cluster\nmetadata: {{ name: demo }}\nspec:\n  datastore: {datastore}\n  \
+         hosts: [{{ name: cp1, address: local }}]\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn a_table_for_people_events_for_scripts_and_exit_code_7() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let external = format!(
+        "{{ postgres: {{ external: {{ address: 'localhost:{}', database: kine, user: kine, password: {{ env: DB_PASSWORD }}, tls: {{ mode: \
+         'off' }} }} }} }}",
+        server.port
+    );
+    let file = described(folder.path(), &external);
+    let good = check(&file, PASSWORD, &[]);
+    assert!(good.status.success(), "{}", text(&good.stderr));
+    let table = text(&good.stdout);
+    assert!(
+        table.starts_with("CHECK                 STATE    DETAIL\nDatastoreResolve      ok       localhost is "),
+        "{table}"
+    );
+    assert!(table.contains("DatastoreWritable     ok       the server takes writes\n"), "{table}");
+
+    let wrong = check(&file, "s3cret canary", &[]);
+    assert_eq!(wrong.status.code(), Some(7));
+    assert!(text(&wrong.stdout).contains("DatastoreLogin    failed   localhost:"), "{}", text(&wrong.stdout));
+    let said = text(&wrong.stderr);
+    assert!(
+        said.contains(
+            "error: 1 check of the datastore failed, seen from cp1; nothing was changed\n  [ERROR DatastoreLogin] "
+        ),
+        "{said}"
+    );
+    let json = check(&file, "s3cret canary", &["--output", "json"]);
+    assert_eq!(json.status.code(), Some(7));
+    let events: Vec<Value> = text(&json.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let login = events.iter().find(|event| event["name"] == "DatastoreLogin").unwrap();
+    assert_eq!((login["event"].as_str(), login["ok"].as_bool()), (Some("check"), Some(false)));
+    assert_eq!(events.last().unwrap()["code"], 7);
+
+    // Neither password is in anything that was printed or logged.
+    for output in [&good, &wrong, &json] {
+        let all = text(&output.stdout) + &text(&output.stderr);
+        assert!(!all.contains("canary"), "{all}");
+    }
+    let logs = run(Command::new("sh").args(["-c", "grep -rl canary \"$1\" || true", "sh"]).arg(folder.path()));
+    assert_eq!(logs, "");
+}
+
+#[test]
+fn what_cannot_be_checked_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = described(folder.path(), "{ sqlite: {} }");
+    let output = check(&file, "", &[]);
+    let expected = "the state is in a SQLite file on the control plane: there is no server to check\n";
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), expected), "{}", text(&output.stderr));
+    let file = described(folder.path(), "{ other: { dsn: { env: DB_PASSWORD } } }");
+    let output = check(&file, "nats://canary", &[]);
+    assert!(output.status.success());
+    assert!(
+        text(&output.stdout)
+            .contains("warning  the store is of an engine that etcdless does not know: whether it can be reached, "),
+        "{}",
+        text(&output.stdout)
+    );
+    let file = described(folder.path(), "{ mysql: { dsn: { env: DB_PASSWORD } } }");
+    let output = check(&file, "mysql://kine:canary@pipe(x)/kine", &[]);
+    let table = text(&output.stdout);
+    assert!(
+        output.status.success() && table.contains("its network is neither tcp nor unix") && !table.contains("canary"),
+        "{table}"
+    );
+}
