@@ -220,8 +220,8 @@ pub enum Datastore {
 /// `datastore check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It looks from every control plane in turn, changes nothing on it, and leaves nothing on the server. `init` does the same
-before it changes anything; docs/datastores.md lists what each check asks for.
+It looks from every control plane in turn, changes nothing there, and leaves nothing on the server.
+`init` does the same before it changes anything. docs/datastores.md lists what each check asks for.
 
 Examples:
   etcdless datastore check -c cluster.yaml

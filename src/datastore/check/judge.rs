@@ -75,6 +75,15 @@ pub(super) fn no_socket(host: &str, path: &str, engine: Engine) -> Finding {
     )
 }
 
+/// sshd connects to sockets as whoever logged in, and a server may tell users apart by that.
+pub(super) fn other_user(user: &str, path: &str) -> Finding {
+    Finding::warning(
+        format!("what is behind {path} is not checked"),
+        format!("sshd would connect as `{user}`, and kine does as root"),
+        "log in as root for the check, or run etcdless on the host itself (address: local)",
+    )
+}
+
 /// Encryption as it is configured.
 pub(super) fn encryption(security: Security, network: bool, place: &Place) -> super::Line {
     const NAME: &str = "DatastoreEncryption";

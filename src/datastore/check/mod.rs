@@ -179,6 +179,10 @@ async fn reach(
                 lines.push(Line::of("DatastoreConnect", judge::no_socket(label, path, target.engine)));
                 return Ok(None);
             }
+            if !host.is_local() && host.user() != "root" {
+                lines.push(Line::of("DatastoreConnect", judge::other_user(host.user(), path)));
+                return Ok(None);
+            }
             lines.push(Line::ok("DatastoreConnect", format!("{path} is a socket")));
             return Ok(Some(Reached { loopback: true, round_trips: Vec::new() }));
         }
