@@ -45,7 +45,7 @@ async fn reports(ui: &Ui, args: &DatastoreCheck, described: Cluster) -> Result<V
 }
 
 async fn look(ui: &Ui, host: &Host, config: &HostConfig, cluster: &Cluster, ours: bool) -> Result<Report, Failure> {
-    let credentials = Credentials::read(&cluster.spec.datastore)?;
+    let credentials = Credentials::of_all(cluster)?;
     let report = check(ui, host, config, cluster, &credentials, ours).await?;
     if ui.format() == Format::Json {
         for text in report.warnings(|_| false) {
@@ -61,7 +61,7 @@ pub(super) async fn check(
     host: &Host,
     config: &HostConfig,
     cluster: &Cluster,
-    credentials: &Credentials,
+    credentials: &[Credentials],
     ours: bool,
 ) -> Result<Report, Failure> {
     let checked = check::check(host, cluster, credentials, ours).await;

@@ -33,8 +33,12 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     }
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
-    let credentials = Credentials::read(&cluster.spec.datastore)?;
-    let stores = Stores::of(&cluster, Credentials::read)?;
+    let credentials = Credentials::of_all(&cluster)?;
+    let read: Vec<_> = cluster.datastores().zip(&credentials).map(|((_, datastore), read)| (datastore, read)).collect();
+    let of = |wanted: &_| {
+        Ok(read.iter().find(|(own, _)| *own == wanted).map(|(_, read)| (*read).clone()).unwrap_or_default())
+    };
+    let stores = Stores::of(&cluster, of)?;
     let desired = Desired { cluster, assets, stores, manifest, selection, ignore };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
@@ -48,7 +52,8 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
 struct Work<'a> {
     args: &'a Init,
     desired: Desired,
-    credentials: Credentials,
+    /// In the order of the cluster's datastores.
+    credentials: Vec<Credentials>,
     ui: Ui,
 }
 

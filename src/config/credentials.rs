@@ -5,7 +5,7 @@ use std::process::Command;
 
 use secrecy::SecretString;
 
-use super::{Datastore, External, SecretRef, Server};
+use super::{Cluster, Datastore, External, SecretRef, Server};
 use crate::failure::{Failure, Kind};
 
 /// What one datastore's references hold. Its `Debug` shows no secret.
@@ -34,6 +34,11 @@ impl Credentials {
             },
             Datastore::Other(other) => Self::dsn(&other.dsn),
         }
+    }
+
+    /// The same of every store of a cluster, in the order of [`Cluster::datastores`].
+    pub fn of_all(cluster: &Cluster) -> Result<Vec<Self>, Failure> {
+        cluster.datastores().map(|(_, datastore)| Self::read(datastore)).collect()
     }
 
     /// Values that stand where secrets would, for texts that people look at.

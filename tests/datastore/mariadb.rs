@@ -166,7 +166,7 @@ async fn a_table_of_another_cluster_is_refused() {
           if nothing of that cluster is needed: `DROP TABLE kine;`"
         ]
     );
-    let ours = check::check(&crate::servers::local().await, &cluster, &credentials(), true).await.unwrap();
+    let ours = check::check(&crate::servers::local().await, &cluster, &[credentials()], true).await.unwrap();
     assert_eq!(wrong(&ours), [""; 0]);
     server.sql("DROP TABLE kine.kine; CREATE TABLE kine.kine (a INT)").await;
     let found = wrong(&checked(&cluster, &credentials()).await);
@@ -195,11 +195,11 @@ async fn certificates_are_told_apart_from_here_and_over_ssh() {
     );
     if let Some(sshd) = sshd() {
         let host = sshd.connect().await;
-        let report = check::check(&host, &cluster, &with(&good), false).await.unwrap();
+        let report = check::check(&host, &cluster, &[with(&good)], false).await.unwrap();
         assert_eq!(wrong(&report), [""; 0]);
         let numeric =
             server.cluster(json!({ "address": format!("127.0.0.1:{}", server.port), "tls": { "ca": "/ca.pem" } }));
-        let found = wrong(&check::check(&host, &numeric, &with(&good), false).await.unwrap());
+        let found = wrong(&check::check(&host, &numeric, &[with(&good)], false).await.unwrap());
         assert!(found[0].starts_with("DatastoreTLS: the certificate of 127.0.0.1 names localhost: "), "{found:?}");
     }
     server.certificate(good.sign("db", &["localhost"], -1)).await;

@@ -272,6 +272,36 @@ async fn connections_are_counted() {
 }
 
 #[tokio::test]
+async fn every_store_of_a_cluster_is_checked() {
+    let Some(server) = Server::start() else { return };
+    let mut cluster = server.cluster(json!({}));
+    let mut shard = serde_json::to_value(&cluster).unwrap()["spec"]["datastore"].clone();
+    shard["postgres"]["external"]["database"] = json!("events");
+    let shard = json!({ "name": "events", "resources": ["events"], "datastore": shard });
+    cluster.spec.shards = vec![serde_json::from_value(shard).unwrap()];
+    let both = [credentials(), credentials()];
+    let host = crate::servers::local().await;
+    let report = check::check(&host, &cluster, &both, false).await.unwrap();
+    assert_eq!(
+        wrong(&report),
+        [format!(
+            "DatastoreDatabase: events: there is no database `events` on localhost:{}: kine's tables belong into one of their own; \
+             fix: `CREATE DATABASE events OWNER kine;` on the server",
+            server.port
+        )]
+    );
+    server.sql("postgres", "CREATE DATABASE events OWNER kine");
+    assert_eq!(wrong(&check::check(&host, &cluster, &both, false).await.unwrap()), [""; 0]);
+    cluster.spec.kine.pool = 60;
+    let found = wrong(&check::check(&host, &cluster, &both, false).await.unwrap());
+    let expected = "main: the server allows 100 connections, reserves 3 and has 0 in use, so 97 are left: kine opens up to 120 (60 for each \
+                    of 1 control plane and 2 stores); fix: `ALTER SYSTEM SET max_connections = 123;` and a restart of the server; or --set \
+                    kine.pool=48";
+    assert_eq!(found[0], format!("DatastoreConnections: {expected}"));
+    assert_eq!(found.len(), 2);
+}
+
+#[tokio::test]
 async fn a_table_is_empty_or_ours_and_sorted_by_bytes() {
     let Some(server) = Server::start() else { return };
     let cluster = server.cluster(json!({}));
@@ -301,7 +331,7 @@ async fn a_table_is_empty_or_ours_and_sorted_by_bytes() {
           if nothing of that cluster is needed: `DROP TABLE kine;`"
         ]
     );
-    let ours = check::check(&crate::servers::local().await, &cluster, &credentials(), true).await.unwrap();
+    let ours = check::check(&crate::servers::local().await, &cluster, &[credentials()], true).await.unwrap();
     assert_eq!(wrong(&ours), [""; 0]);
     server.sql("kine", "DROP TABLE kine; CREATE TABLE kine (a int); ALTER TABLE kine OWNER TO kine");
     let found = wrong(&checked(&cluster, &credentials()).await);
@@ -357,7 +387,7 @@ async fn a_host_over_ssh_sees_its_server_and_its_name_is_verified() {
     let host = sshd.connect().await;
     let report = async |address: String| {
         let cluster = server.cluster(json!({ "address": address, "tls": { "ca": "/ca.pem" } }));
-        check::check(&host, &cluster, &credentials, false).await.unwrap()
+        check::check(&host, &cluster, std::slice::from_ref(&credentials), false).await.unwrap()
     };
     let fit = report(format!("localhost:{}", server.port)).await;
     assert_eq!(wrong(&fit), [""; 0]);
@@ -379,11 +409,18 @@ async fn a_host_over_ssh_sees_its_server_and_its_name_is_verified() {
     );
     let socket = server.path("").display().to_string() + &format!(".s.PGSQL.{}", server.port);
     let cluster = server.cluster(json!({ "address": socket }));
-    let report = check::check(&host, &cluster, &credentials, false).await.unwrap();
+    let report = check::check(&host, &cluster, std::slice::from_ref(&credentials), false).await.unwrap();
     assert_eq!(wrong(&report), [""; 0]);
     assert_eq!(
         wrong(
-            &check::check(&host, &server.cluster(json!({ "address": "/nowhere" })), &credentials, false).await.unwrap()
+            &check::check(
+                &host,
+                &server.cluster(json!({ "address": "/nowhere" })),
+                std::slice::from_ref(&credentials),
+                false
+            )
+            .await
+            .unwrap()
         )
         .len(),
         1

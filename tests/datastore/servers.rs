@@ -121,7 +121,7 @@ pub(crate) async fn local() -> Host {
 
 /// A report from this machine about a cluster that is not there yet.
 pub(crate) async fn checked(cluster: &Cluster, credentials: &Credentials) -> Report {
-    check::check(&local().await, cluster, credentials, false).await.unwrap()
+    check::check(&local().await, cluster, std::slice::from_ref(credentials), false).await.unwrap()
 }
 
 /// Every check that found something, as people read it. Loopback is fast, but machines that run tests are not always.

@@ -194,6 +194,8 @@ pub(super) struct Room {
     pub(super) what: String,
     /// How many more.
     pub(super) free: i64,
+    /// How many more there will be.
+    pub(super) needed: i64,
     /// The statement that allows as many as are needed.
     pub(super) fix: String,
 }
@@ -201,30 +203,30 @@ pub(super) struct Room {
 /// Connections that kine will open against what is allowed.
 pub(super) fn connections(rooms: &[Room], demand: Demand) -> super::Line {
     const NAME: &str = "DatastoreConnections";
-    let needed = i64::from(demand.needed());
-    let pools = format!(
-        "{needed} ({} for each of {})",
-        demand.pool,
-        match demand.control_planes {
-            1 => "1 control plane".to_owned(),
-            more => format!("{more} control planes"),
-        }
-    );
+    let control_planes = match demand.control_planes {
+        1 => "1 control plane".to_owned(),
+        more => format!("{more} control planes"),
+    };
+    let pools = |needed: i64| match needed > i64::from(demand.needed()) {
+        false => format!("{needed} ({} for each of {control_planes})", demand.pool),
+        true => format!("{needed} ({} for each of {control_planes} and {} stores)", demand.pool, demand.stores),
+    };
     let findings: Vec<Finding> = rooms
         .iter()
-        .filter(|room| room.free < needed)
+        .filter(|room| room.free < room.needed)
         .map(|room| {
-            let each = (room.free / i64::from(demand.control_planes.max(1))).max(0);
+            let each = room.free * i64::from(demand.pool) / room.needed.max(1);
             let smaller = if each > 0 { format!("; or --set kine.pool={each}") } else { String::new() };
             Finding::error(
                 format!("{}, so {} are left", room.what, room.free.max(0)),
-                format!("kine opens up to {pools}"),
+                format!("kine opens up to {}", pools(room.needed)),
                 format!("{}{smaller}", room.fix),
             )
         })
         .collect();
-    let least = rooms.iter().map(|room| room.free).min().unwrap_or(needed);
-    super::Line::judged(NAME, format!("kine opens up to {pools}, and {least} are left"), findings)
+    let tightest = rooms.iter().min_by_key(|room| room.free - room.needed);
+    let detail = tightest.map(|room| format!("kine opens up to {}, and {} are left", pools(room.needed), room.free));
+    super::Line::judged(NAME, detail.unwrap_or_default(), findings)
 }
 
 /// Round trips and commits in milliseconds.

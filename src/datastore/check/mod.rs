@@ -55,16 +55,23 @@ const SAMPLES: usize = 20;
 struct Demand {
     /// Connections of one kine.
     pool: u32,
-    /// How many kines there will be.
+    /// How many of them there will be.
     control_planes: u32,
+    /// How many of the cluster's stores are on this server.
+    stores: u32,
     /// Whether what is in the store is this cluster's own.
     ours: bool,
 }
 
 impl Demand {
-    /// Connections of all kines.
+    /// Connections to this store.
     fn needed(self) -> u32 {
         self.pool.saturating_mul(self.control_planes)
+    }
+
+    /// Connections to its server.
+    fn of_server(self) -> u32 {
+        self.needed().saturating_mul(self.stores)
     }
 }
 
@@ -75,32 +82,50 @@ struct Tried {
     usable: bool,
 }
 
-/// Checks the cluster's store from a host. `ours` says that the host runs this very cluster already.
+/// Checks the cluster's stores from a host; `credentials` are in the order of [`Cluster::datastores`]. `ours` says that the host runs this
+/// very cluster already.
 pub async fn check(
     host: &Host,
     cluster: &Cluster,
-    credentials: &Credentials,
+    credentials: &[Credentials],
     ours: bool,
 ) -> Result<Report, RemoteError> {
-    let target = match target::of(&cluster.spec.datastore, credentials) {
-        Ok(None) => return Ok(Report::new(host.name(), Vec::new())),
-        Ok(Some(target)) => target,
-        Err(unchecked) => return Ok(Report::new(host.name(), vec![Line::of("DatastoreConnect", unchecked)])),
-    };
     let control_planes = cluster.spec.hosts.iter().filter(|host| host.role == Role::ControlPlane).count();
     let control_planes = u32::try_from(control_planes).unwrap_or(u32::MAX);
-    let demand = Demand { pool: cluster.spec.kine.pool.into(), control_planes, ours };
+    let stores: Vec<_> =
+        cluster.datastores().zip(credentials).map(|((shard, d), c)| (shard, target::of(d, c))).collect();
+    let mut lines = Vec::new();
+    for (shard, target) in &stores {
+        let found = match target {
+            Ok(None) => continue,
+            Ok(Some(target)) => {
+                let beside =
+                    stores.iter().filter(|(_, other)| matches!(other, Ok(Some(o)) if o.servers == target.servers));
+                let stores = u32::try_from(beside.count()).unwrap_or(u32::MAX);
+                let demand = Demand { pool: cluster.spec.kine.pool.into(), control_planes, stores, ours };
+                store(host, target, demand).await?
+            }
+            Err(unchecked) => vec![Line::of("DatastoreConnect", unchecked.clone())],
+        };
+        let named = found.into_iter().map(|line| if stores.len() > 1 { line.of_store(shard) } else { line });
+        lines.extend(named);
+    }
+    Ok(Report { host: host.name().to_owned(), lines })
+}
+
+/// One store: its server, or all of its servers until one is fit.
+async fn store(host: &Host, target: &Target, demand: Demand) -> Result<Vec<Line>, RemoteError> {
     let mut others = Vec::new();
     for place in &target.servers {
-        let tried = one(host, &target, place, demand).await?;
+        let tried = one(host, target, place, demand).await?;
         if tried.usable || target.servers.len() == 1 {
             // One that may be written to is enough; what is wrong with the others only matters once they take over.
             let passed: Vec<Line> = others.into_iter().filter_map(Line::into_warning).collect();
-            return Ok(Report::new(host.name(), [passed, tried.lines].concat()));
+            return Ok([passed, tried.lines].concat());
         }
         others.extend(tried.lines);
     }
-    Ok(Report::new(host.name(), others))
+    Ok(others)
 }
 
 /// Everything about one server.

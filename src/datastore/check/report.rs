@@ -37,6 +37,15 @@ impl Line {
         (!self.findings.is_empty()).then_some(self)
     }
 
+    /// The same, of one of several stores.
+    pub(super) fn of_store(mut self, shard: &str) -> Self {
+        self.detail = format!("{shard}: {}", self.detail);
+        for finding in &mut self.findings {
+            finding.what = format!("{shard}: {}", finding.what);
+        }
+        self
+    }
+
     /// Whether it stops a run.
     pub fn is_error(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
@@ -64,15 +73,11 @@ impl Line {
 pub struct Report {
     /// The host's label.
     pub host: String,
-    /// In the order of [`super::NAMES`].
+    /// In the order of [`super::NAMES`], store by store.
     pub lines: Vec<Line>,
 }
 
 impl Report {
-    pub(super) fn new(host: &str, lines: Vec<Line>) -> Self {
-        Self { host: host.to_owned(), lines }
-    }
-
     /// Makes warnings of what is to be ignored; the texts of all warnings.
     pub fn warnings(&self, ignored: impl Fn(&str) -> bool) -> Vec<String> {
         let shown = self.lines.iter().filter(|line| !line.is_error() || ignored(line.name));

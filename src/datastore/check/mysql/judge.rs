@@ -208,11 +208,12 @@ fn snapshot_isolation(seen: &Seen) -> Line {
 /// The server's own limit, and the user's. Connections that our own kines hold are theirs to use again.
 fn rooms(seen: &Seen, target: &Target, demand: Demand) -> Vec<Room> {
     let own = if demand.ours { seen.of_both } else { 0 };
-    let needed = i64::from(demand.needed());
+    let (needed, of_server) = (i64::from(demand.needed()), i64::from(demand.of_server()));
     let (allowed, used) = (seen.number("max_connections"), seen.in_use - own);
     let mut rooms = vec![Room {
         what: format!("the server allows {allowed} connections and has {used} in use"),
         free: allowed - used,
+        needed: of_server,
         fix: format!(
             "`SET GLOBAL max_connections = {};`, and the same in the server's [mysqld] section",
             needed + used
@@ -223,6 +224,7 @@ fn rooms(seen: &Seen, target: &Target, demand: Demand) -> Vec<Room> {
         rooms.push(Room {
             what: format!("the user `{}` may have {limit} connections and has {used}", target.user),
             free: limit - used,
+            needed,
             fix: format!("`ALTER USER {} WITH MAX_USER_CONNECTIONS {};`", account(&seen.account), needed + used),
         });
     }

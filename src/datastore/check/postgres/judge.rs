@@ -316,9 +316,10 @@ fn collation(seen: &Seen, demand: Demand) -> Line {
 /// The server's own limit, and those of role and database. Connections that our own kines hold are theirs to use again.
 fn rooms(seen: &Seen, target: &Target, demand: Demand) -> Vec<Room> {
     let own = if demand.ours { seen.of_both } else { 0 };
-    let needed = i64::from(demand.needed());
+    let (needed, of_server) = (i64::from(demand.needed()), i64::from(demand.of_server()));
     let used = seen.in_use - own;
     let mut rooms = vec![Room {
+        needed: of_server,
         what: format!(
             "the server allows {} connections, reserves {} and has {used} in use",
             seen.max_connections, seen.reserved
@@ -326,7 +327,7 @@ fn rooms(seen: &Seen, target: &Target, demand: Demand) -> Vec<Room> {
         free: seen.max_connections - seen.reserved - used,
         fix: format!(
             "`ALTER SYSTEM SET max_connections = {};` and a restart of the server",
-            needed + used + seen.reserved
+            of_server + used + seen.reserved
         ),
     }];
     let (user, database) = (quoted(&target.user), quoted(&target.database));
@@ -343,6 +344,7 @@ fn rooms(seen: &Seen, target: &Target, demand: Demand) -> Vec<Room> {
             rooms.push(Room {
                 what: format!("{what} allows {limit} connections and has {used} in use"),
                 free: limit - used,
+                needed,
                 fix: format!("`ALTER {fix} CONNECTION LIMIT {};`", needed + used),
             });
         }

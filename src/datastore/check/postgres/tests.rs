@@ -92,7 +92,7 @@ fn our_own_connections_are_ours_to_use_again() {
         commits: None,
     };
     let text = |ours| {
-        let lines = judge(&seen, &target(), Demand { pool: 8, control_planes: 1, ours });
+        let lines = judge(&seen, &target(), Demand { pool: 8, control_planes: 1, stores: 1, ours });
         lines.iter().find(|line| line.name == "DatastoreConnections").unwrap().text()
     };
     assert_eq!(text(true), "kine opens up to 8 (8 for each of 1 control plane), and 13 are left");
@@ -101,7 +101,7 @@ fn our_own_connections_are_ours_to_use_again() {
         "the server allows 20 connections, reserves 3 and has 12 in use, so 5 are left: kine opens up to 8 (8 for each of 1 control plane); \
          fix: `ALTER SYSTEM SET max_connections = 23;` and a restart of the server; or --set kine.pool=5"
     );
-    let lines = judge(&seen, &target(), Demand { pool: 8, control_planes: 1, ours: false });
+    let lines = judge(&seen, &target(), Demand { pool: 8, control_planes: 1, stores: 1, ours: false });
     let pooling = lines.iter().find(|line| line.name == "DatastorePooling").unwrap().text();
     assert_eq!(
         pooling,
