@@ -126,7 +126,8 @@ pub(super) fn disk_pressure(subject: &Subject<'_>) -> Vec<Finding> {
         let placed: u64 =
             subject.need.iter().filter(|(path, _)| mount_of(subject, path) == Some(mount)).map(|(_, need)| need).sum();
         let floor = (total / 100).saturating_mul(percent);
-        let left = free.saturating_sub(placed);
+        // Where it does not even fit, DiskSpace says so.
+        let left = free.checked_sub(placed)?;
         (left < floor).then(|| {
             let what = format!("will have {} of {} free on {mount}", mebibytes(left), mebibytes(total));
             let why =
