@@ -157,7 +157,7 @@ fn listing(files: &[File]) -> String {
 
 /// What each kine of a cluster is told, with words where secrets would be.
 fn stores(cluster: &Cluster) -> Stores {
-    Stores::of(cluster, |datastore| Ok(Credentials::placeholders(datastore))).unwrap()
+    Stores::of(cluster, &Credentials::placeholders(cluster)).unwrap()
 }
 
 /// The kine of `main`.

@@ -29,7 +29,7 @@ fn desired(placement: Placement, listen: Listen) -> Desired {
     cluster.spec.kine.placement = placement;
     cluster.spec.kine.listen = listen;
     let assets = Assets::load(None).unwrap();
-    let stores = Stores::of(&cluster, Credentials::read).unwrap();
+    let stores = Stores::of(&cluster, &Credentials::of_all(&cluster).unwrap()).unwrap();
     Desired { cluster, assets, stores, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
 }
 

@@ -34,11 +34,7 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
     let credentials = Credentials::of_all(&cluster)?;
-    let read: Vec<_> = cluster.datastores().zip(&credentials).map(|((_, datastore), read)| (datastore, read)).collect();
-    let of = |wanted: &_| {
-        Ok(read.iter().find(|(own, _)| *own == wanted).map(|(_, read)| (*read).clone()).unwrap_or_default())
-    };
-    let stores = Stores::of(&cluster, of)?;
+    let stores = Stores::of(&cluster, &credentials)?;
     let desired = Desired { cluster, assets, stores, manifest, selection, ignore };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {

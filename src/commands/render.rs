@@ -22,7 +22,7 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
     // Rendered files are looked at, compared and kept in repositories: no secret belongs there.
-    let stores = Stores::of(&cluster, |datastore| Ok(Credentials::placeholders(datastore)))?;
+    let stores = Stores::of(&cluster, &Credentials::placeholders(&cluster))?;
     empty(&args.directory)?;
     let mut count = 0;
     for host in &cluster.spec.hosts {

@@ -41,8 +41,12 @@ impl Credentials {
         cluster.datastores().map(|(_, datastore)| Self::read(datastore)).collect()
     }
 
-    /// Values that stand where secrets would, for texts that people look at.
-    pub fn placeholders(datastore: &Datastore) -> Self {
+    /// Values that stand where secrets would, for texts that people look at; in the order of [`Cluster::datastores`].
+    pub fn placeholders(cluster: &Cluster) -> Vec<Self> {
+        cluster.datastores().map(|(_, datastore)| Self::placeholder(datastore)).collect()
+    }
+
+    fn placeholder(datastore: &Datastore) -> Self {
         let stands = |what: &str| Some(SecretString::from(what.to_owned()));
         let shown = |what: &str| Some(format!("(the {what})\n"));
         match datastore {

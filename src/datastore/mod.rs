@@ -40,13 +40,13 @@ impl Store {
 pub struct Stores(Vec<(String, Store)>);
 
 impl Stores {
-    /// Of every datastore of the cluster, with the credentials that `read` gets for it.
-    pub fn of(cluster: &Cluster, read: impl Fn(&Datastore) -> Result<Credentials, Failure>) -> Result<Self, Failure> {
-        let told = |(shard, datastore): (&str, &Datastore)| {
-            let store = store(shard, datastore, cluster.spec.kine.pool, &read(datastore)?)?;
+    /// Of every datastore of the cluster; `credentials` are in the order of [`Cluster::datastores`].
+    pub fn of(cluster: &Cluster, credentials: &[Credentials]) -> Result<Self, Failure> {
+        let told = |((shard, datastore), credentials): ((&str, &Datastore), &Credentials)| {
+            let store = store(shard, datastore, cluster.spec.kine.pool, credentials)?;
             Ok((shard.to_owned(), store))
         };
-        cluster.datastores().map(told).collect::<Result<_, _>>().map(Self)
+        cluster.datastores().zip(credentials).map(told).collect::<Result<_, _>>().map(Self)
     }
 
     /// Every shard's name and store.
