@@ -5,10 +5,10 @@
 
 mod dsn;
 mod judge;
-mod mysql;
-mod postgres;
+pub(super) mod mysql;
+pub(super) mod postgres;
 mod report;
-mod target;
+pub(super) mod target;
 mod tls;
 
 use std::future::Future;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Role};
-use crate::remote::forward::{self, Place};
+use crate::remote::forward::{self, Forward, Place};
 use crate::remote::{Host, Query, Question, RemoteError};
 
 pub use report::{Line, Report};
@@ -45,7 +45,7 @@ pub const NAMES: &[(&str, &str)] = &[
 ];
 
 /// The longest that a connection or a question may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often round trips and commits are timed.
 const SAMPLES: usize = 20;
@@ -131,33 +131,19 @@ async fn store(host: &Host, target: &Target, demand: Demand) -> Result<Vec<Line>
 /// Everything about one server.
 async fn one(host: &Host, target: &Target, place: &Place, demand: Demand) -> Result<Tried, RemoteError> {
     let mut lines = Vec::new();
-    let Some(addresses) = reach(host, target, place, &mut lines).await? else {
+    let Some(way) = way(host, target, place, &mut lines).await? else {
         return Ok(Tried { lines, usable: false });
     };
-    let way = host.forward(place, target.engine.socket_file()).await?;
-    let trust = match (&target.ca, target.security, place) {
-        (Some(ca), ..) => ca.clone(),
-        (None, Security::Verify, Place::Tcp { .. }) => forward::trust(host).await?,
-        _ => String::new(),
-    };
-    let server = Server { target, place, door: way.door(), trust: &trust };
-    if let (Place::Tcp { .. }, Security::Encrypt | Security::Verify) = (place, target.security) {
-        let line = tls::check(&server).await;
-        let wrong = line.as_ref().is_some_and(|line| !line.findings.is_empty());
-        lines.extend(line);
-        if wrong {
-            return Ok(Tried { lines, usable: false });
-        }
-    }
-    let round_trips = if host.is_local() { Vec::new() } else { addresses.round_trips };
+    let server = way.server(target, place);
+    let round_trips = if host.is_local() { &[][..] } else { &way.reached.round_trips };
     let looked = match target.engine {
-        Engine::Postgres => postgres::check(&server, demand, &round_trips).await,
-        Engine::Mysql | Engine::Mariadb => mysql::check(&server, demand, &round_trips).await,
+        Engine::Postgres => postgres::check(&server, demand, round_trips).await,
+        Engine::Mysql | Engine::Mariadb => mysql::check(&server, demand, round_trips).await,
     };
     let complete = looked.complete;
     lines.extend(looked.lines);
     if complete {
-        let network = !matches!(place, Place::Socket(_)) && !addresses.loopback;
+        let network = !matches!(place, Place::Socket(_)) && !way.reached.loopback;
         let line = judge::encryption(target.security, network, place);
         let at = lines.iter().position(|line| line.name == "DatastoreLatency").unwrap_or(lines.len());
         lines.insert(at, line);
@@ -166,10 +152,50 @@ async fn one(host: &Host, target: &Target, place: &Place, demand: Demand) -> Res
     Ok(Tried { lines, usable: complete && writable })
 }
 
+/// A way to a server's door.
+pub(super) struct Way {
+    forward: Forward,
+    trust: String,
+    reached: Reached,
+}
+
+impl Way {
+    /// The server behind it.
+    pub(super) fn server<'a>(&'a self, target: &'a Target, place: &'a Place) -> Server<'a> {
+        Server { target, place, door: self.forward.door(), trust: &self.trust }
+    }
+}
+
+/// Goes as far as TLS; nothing where that is too far, and the lines say why.
+pub(super) async fn way(
+    host: &Host,
+    target: &Target,
+    place: &Place,
+    lines: &mut Vec<Line>,
+) -> Result<Option<Way>, RemoteError> {
+    let Some(reached) = reach(host, target, place, lines).await? else { return Ok(None) };
+    let forward = host.forward(place, target.engine.socket_file()).await?;
+    let trust = match (&target.ca, target.security, place) {
+        (Some(ca), ..) => ca.clone(),
+        (None, Security::Verify, Place::Tcp { .. }) => forward::trust(host).await?,
+        _ => String::new(),
+    };
+    let way = Way { forward, trust, reached };
+    if let (Place::Tcp { .. }, Security::Encrypt | Security::Verify) = (place, target.security) {
+        let line = tls::check(&way.server(target, place)).await;
+        let wrong = line.as_ref().is_some_and(|line| !line.findings.is_empty());
+        lines.extend(line);
+        if wrong {
+            return Ok(None);
+        }
+    }
+    Ok(Some(way))
+}
+
 /// A server with a way to it.
-struct Server<'a> {
-    target: &'a Target,
-    place: &'a Place,
+pub(super) struct Server<'a> {
+    pub(super) target: &'a Target,
+    pub(super) place: &'a Place,
     door: &'a forward::Door,
     /// Who may have signed its certificate, in PEM.
     trust: &'a str,
@@ -231,7 +257,7 @@ async fn reach(
 }
 
 /// Waits for an answer of the server, and no longer than anybody would.
-async fn timely<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+pub(super) async fn timely<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     match tokio::time::timeout(DEADLINE, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(sqlx::Error::Io(std::io::Error::new(
@@ -243,10 +269,10 @@ async fn timely<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Resu
 
 /// What a server said instead of doing as it was asked. Holds no secret: servers repeat none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Refusal {
+pub(super) struct Refusal {
     /// The SQLSTATE, or MySQL's own number; none where it was not the server that spoke.
-    code: Option<String>,
-    message: String,
+    pub(super) code: Option<String>,
+    pub(super) message: String,
     /// Whether TLS is what failed.
     tls: bool,
 }
@@ -302,7 +328,7 @@ fn seen_from_host(here: Vec<f64>, commits: Option<Vec<f64>>, host: &[f64]) -> (V
 }
 
 /// What hexadecimal digits stand for; servers print nothing else when they are asked for them.
-fn bytes(hex: &str) -> Vec<u8> {
+pub(super) fn bytes(hex: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
     hex.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |sum, byte| sum * 16 + digit(*byte))).collect()
 }

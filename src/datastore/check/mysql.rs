@@ -1,6 +1,6 @@
 //! MySQL and MariaDB: what is asked of a server.
 
-mod judge;
+pub(in crate::datastore) mod judge;
 
 use std::collections::BTreeMap;
 
@@ -12,23 +12,21 @@ use self::judge::Seen;
 use super::judge::{COUNTED, Content};
 use super::target::Security;
 use super::{Demand, Line, Looked, Server, sampled, seen_from_host, timely};
+use crate::failure::Finding;
 use crate::remote::forward::{Door, Place};
 
 /// The table that commits are timed with: MySQL has no other way to make one wait for the log. It is gone when the check ends, and one that
 /// an earlier check was cut off from is removed first.
 const TABLE: &str = "etcdless_latency";
 
-type Answer = Result<Vec<Vec<String>>, sqlx::Error>;
+pub(in crate::datastore) type Answer = Result<Vec<Vec<String>>, sqlx::Error>;
 
 /// Logs in and looks around.
 pub(super) async fn check(server: &Server<'_>, demand: Demand, round_trips: &[f64]) -> Looked {
     let target = server.target;
-    let mut connection = match timely(options(server).connect()).await {
+    let mut connection = match connect(server).await {
         Ok(connection) => connection,
-        Err(error) => {
-            let (name, finding) = judge::refused(&error.into(), target, server.place);
-            return Looked { lines: vec![Line::of(name, finding)], complete: false };
-        }
+        Err((name, finding)) => return Looked { lines: vec![Line::of(name, finding)], complete: false },
     };
     let mut lines = vec![
         Line::ok("DatastoreLogin", format!("{} may log in", target.user)),
@@ -47,6 +45,12 @@ pub(super) async fn check(server: &Server<'_>, demand: Demand, round_trips: &[f6
             Looked { lines, complete: false }
         }
     }
+}
+
+/// Logs in; where that fails, the check that says so.
+pub(in crate::datastore) async fn connect(server: &Server<'_>) -> Result<MySqlConnection, (&'static str, Finding)> {
+    let connected = timely(options(server).connect()).await;
+    connected.map_err(|error| judge::refused(&error.into(), server.target, server.place))
 }
 
 fn options(server: &Server<'_>) -> MySqlConnectOptions {
@@ -84,7 +88,7 @@ fn options(server: &Server<'_>) -> MySqlConnectOptions {
 }
 
 /// Asks one question. What the server calls binary is text as well here.
-async fn ask(connection: &mut MySqlConnection, sql: String) -> Answer {
+pub(in crate::datastore) async fn ask(connection: &mut MySqlConnection, sql: String) -> Answer {
     let rows = timely(sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection)).await?;
     let text = |row: &sqlx::mysql::MySqlRow, column| {
         row.try_get_unchecked::<Option<String>, _>(column).map(Option::unwrap_or_default)
@@ -93,38 +97,47 @@ async fn ask(connection: &mut MySqlConnection, sql: String) -> Answer {
 }
 
 /// One number.
-async fn number(connection: &mut MySqlConnection, sql: String) -> Result<i64, sqlx::Error> {
+pub(in crate::datastore) async fn number(connection: &mut MySqlConnection, sql: String) -> Result<i64, sqlx::Error> {
     let rows = ask(connection, sql).await?;
     Ok(rows.first().and_then(|row| row.last()?.parse().ok()).unwrap_or_default())
 }
 
 const VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'read_only', 'super_read_only', \
     'innodb_read_only', 'auto_increment_increment', 'auto_increment_offset', 'wsrep_on', 'innodb_snapshot_isolation', \
-    'max_connections', 'max_user_connections')";
+    'max_connections', 'max_user_connections', 'performance_schema')";
 
 /// Our own connections; without further privileges the server tells of no others.
 const OURS: &str = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = SUBSTRING_INDEX(USER(), '@', 1)";
 
-async fn look(connection: &mut MySqlConnection, database: &str, round_trips: &[f64]) -> Result<Seen, sqlx::Error> {
-    let variables: BTreeMap<String, String> = ask(connection, VARIABLES.into())
-        .await?
-        .into_iter()
-        .filter_map(|row| Some((row.first()?.to_lowercase(), row.get(1)?.clone())))
-        .collect();
-    let account = ask(connection, "SELECT CURRENT_USER()".into()).await?.into_iter().flatten().next();
-    let grants: Vec<String> = ask(connection, "SHOW GRANTS".into()).await?.into_iter().flatten().collect();
-    let in_use = number(connection, "SHOW GLOBAL STATUS LIKE 'Threads_connected'".into()).await?;
+/// What a new connection finds set.
+pub(in crate::datastore) async fn variables(
+    connection: &mut MySqlConnection,
+) -> Result<BTreeMap<String, String>, sqlx::Error> {
+    let rows = ask(connection, VARIABLES.into()).await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.first()?.to_lowercase(), row.get(1)?.clone()))).collect())
+}
+
+/// Connections in use but for the one that asks: all, those of our user, and those of our user in our database.
+pub(in crate::datastore) async fn in_use(connection: &mut MySqlConnection) -> Result<[i64; 3], sqlx::Error> {
+    let all = number(connection, "SHOW GLOBAL STATUS LIKE 'Threads_connected'".into()).await?;
     let of_user = number(connection, OURS.into()).await?;
     let of_both = number(connection, format!("{OURS} AND db = DATABASE()")).await?;
+    Ok([all - 1, of_user - 1, of_both - 1])
+}
+
+async fn look(connection: &mut MySqlConnection, database: &str, round_trips: &[f64]) -> Result<Seen, sqlx::Error> {
+    let variables = variables(connection).await?;
+    let account = ask(connection, "SELECT CURRENT_USER()".into()).await?.into_iter().flatten().next();
+    let grants: Vec<String> = ask(connection, "SHOW GRANTS".into()).await?.into_iter().flatten().collect();
+    let [in_use, of_user, of_both] = in_use(connection).await?;
     let here = sampled(connection, async |it: &mut MySqlConnection| ask(it, "SELECT 1".into()).await.map(drop)).await?;
     let mut seen = Seen {
         variables,
         account: account.unwrap_or_default(),
         grants,
-        // All but the one that asks.
-        in_use: in_use - 1,
-        of_user: of_user - 1,
-        of_both: of_both - 1,
+        in_use,
+        of_user,
+        of_both,
         content: content(connection).await?,
         round_trips: Vec::new(),
         commits: None,

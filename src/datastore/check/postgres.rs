@@ -1,6 +1,6 @@
 //! PostgreSQL: what is asked of a server, all of it over the simple protocol, which every pooler passes on.
 
-mod judge;
+pub(in crate::datastore) mod judge;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
@@ -10,6 +10,7 @@ use self::judge::{Pooling, Seen, Table};
 use super::judge::{COUNTED, Content};
 use super::target::{Security, Target};
 use super::{Demand, Line, Looked, Refusal, Server, sampled, seen_from_host, timely};
+use crate::failure::Finding;
 use crate::remote::forward::{Door, Place};
 
 /// Parameters of pgx's own; all others are the server's.
@@ -28,18 +29,15 @@ const PGX: [&str; 12] = [
     "krbsrvname",
 ];
 
-type Answer = Result<Vec<Vec<Option<String>>>, sqlx::Error>;
+pub(in crate::datastore) type Answer = Result<Vec<Vec<Option<String>>>, sqlx::Error>;
 
 /// Logs in and looks around.
 pub(super) async fn check(server: &Server<'_>, demand: Demand, round_trips: &[f64]) -> Looked {
     let target = server.target;
     let options = options(server);
-    let mut connection = match timely(options.connect()).await {
+    let mut connection = match connect(server).await {
         Ok(connection) => connection,
-        Err(error) => {
-            let (name, finding) = judge::refused(&error.into(), target, server.place);
-            return Looked { lines: vec![Line::of(name, finding)], complete: false };
-        }
+        Err((name, finding)) => return Looked { lines: vec![Line::of(name, finding)], complete: false },
     };
     let mut lines = vec![
         Line::ok("DatastoreLogin", format!("{} may log in", target.user)),
@@ -58,6 +56,12 @@ pub(super) async fn check(server: &Server<'_>, demand: Demand, round_trips: &[f6
             Looked { lines, complete: false }
         }
     }
+}
+
+/// Logs in; where that fails, the check that says so.
+pub(in crate::datastore) async fn connect(server: &Server<'_>) -> Result<PgConnection, (&'static str, Finding)> {
+    let connected = timely(options(server).connect()).await;
+    connected.map_err(|error| judge::refused(&error.into(), server.target, server.place))
 }
 
 fn options(server: &Server<'_>) -> PgConnectOptions {
@@ -94,13 +98,13 @@ fn options(server: &Server<'_>) -> PgConnectOptions {
 }
 
 /// Asks one question; every column must be text.
-async fn ask(connection: &mut PgConnection, sql: String) -> Answer {
+pub(in crate::datastore) async fn ask(connection: &mut PgConnection, sql: String) -> Answer {
     let rows = timely(sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection)).await?;
     rows.iter().map(|row| (0..row.len()).map(|column| row.try_get::<Option<String>, _>(column)).collect()).collect()
 }
 
 /// The one row of an answer, as text.
-async fn row(connection: &mut PgConnection, sql: &str) -> Result<Vec<String>, sqlx::Error> {
+pub(in crate::datastore) async fn row(connection: &mut PgConnection, sql: &str) -> Result<Vec<String>, sqlx::Error> {
     let row = ask(connection, sql.to_owned()).await?.into_iter().next().ok_or(sqlx::Error::RowNotFound)?;
     Ok(row.into_iter().map(Option::unwrap_or_default).collect())
 }

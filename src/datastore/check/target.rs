@@ -13,14 +13,14 @@ use crate::remote::forward::Place;
 
 /// An engine whose servers can be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Engine {
+pub(in crate::datastore) enum Engine {
     Postgres,
     Mysql,
     Mariadb,
 }
 
 impl Engine {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::datastore) fn name(self) -> &'static str {
         match self {
             Self::Postgres => "PostgreSQL",
             Self::Mysql => "MySQL",
@@ -29,14 +29,14 @@ impl Engine {
     }
 
     /// libpq's way of naming sockets is the one that sqlx's PostgreSQL driver knows; the other takes any.
-    pub(super) fn socket_file(self) -> &'static str {
+    pub(in crate::datastore) fn socket_file(self) -> &'static str {
         ".s.PGSQL.5432"
     }
 }
 
 /// How much of the server's identity the connection makes sure of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Security {
+pub(in crate::datastore) enum Security {
     /// Never encrypted.
     Off,
     /// Encrypted if the server can; a driver's default, which only a DSN leaves in place.
@@ -49,21 +49,21 @@ pub(super) enum Security {
 
 /// A server, or several of which one takes writes, and how to log in.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) engine: Engine,
-    pub(super) servers: Vec<Place>,
-    pub(super) database: String,
-    pub(super) user: String,
-    pub(super) password: Option<SecretString>,
-    pub(super) security: Security,
-    pub(super) ca: Option<String>,
-    pub(super) cert: Option<String>,
-    pub(super) key: Option<SecretString>,
-    pub(super) parameters: BTreeMap<String, String>,
+pub(in crate::datastore) struct Target {
+    pub(in crate::datastore) engine: Engine,
+    pub(in crate::datastore) servers: Vec<Place>,
+    pub(in crate::datastore) database: String,
+    pub(in crate::datastore) user: String,
+    pub(in crate::datastore) password: Option<SecretString>,
+    pub(in crate::datastore) security: Security,
+    pub(in crate::datastore) ca: Option<String>,
+    pub(in crate::datastore) cert: Option<String>,
+    pub(in crate::datastore) key: Option<SecretString>,
+    pub(in crate::datastore) parameters: BTreeMap<String, String>,
 }
 
 /// What there is to check; nothing for SQLite. The error is the warning where it cannot be known.
-pub(super) fn of(datastore: &Datastore, credentials: &Credentials) -> Result<Option<Target>, Finding> {
+pub(in crate::datastore) fn of(datastore: &Datastore, credentials: &Credentials) -> Result<Option<Target>, Finding> {
     let (engine, server) = match datastore {
         Datastore::Sqlite(_) => return Ok(None),
         Datastore::Postgres(server) => (Engine::Postgres, server),

@@ -45,20 +45,15 @@ impl Seen {
     }
 
     fn is_on(&self, name: &str) -> bool {
-        matches!(self.variable(name), "ON" | "1")
+        is_on(&self.variables, name)
     }
 
     fn number(&self, name: &str) -> i64 {
         self.variable(name).parse().unwrap_or_default()
     }
 
-    /// What makes the server take no writes of ours.
-    fn read_only(&self) -> Option<&'static str> {
-        ["innodb_read_only", "super_read_only", "read_only"].into_iter().find(|name| self.is_on(name))
-    }
-
     pub(super) fn is_writable(&self) -> bool {
-        self.read_only().is_none()
+        read_only(&self.variables).is_none()
     }
 
     /// Whether one of the grants covers this on a table.
@@ -68,12 +63,27 @@ impl Seen {
 
     /// The engine that answers, whatever it was called, with its version.
     fn version(&self) -> (Engine, (u32, u32)) {
-        let text = format!("{} {}", self.variable("version"), self.variable("version_comment")).to_lowercase();
-        let engine = if text.contains("mariadb") { Engine::Mariadb } else { Engine::Mysql };
         let mut parts =
             self.variable("version").split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-        (engine, (parts.next().unwrap_or(0), parts.next().unwrap_or(0)))
+        (engine(&self.variables), (parts.next().unwrap_or(0), parts.next().unwrap_or(0)))
     }
+}
+
+/// The engine that answers, whatever it was called.
+pub(in crate::datastore) fn engine(variables: &BTreeMap<String, String>) -> Engine {
+    let of = |name: &str| variables.get(name).map(|text| text.to_lowercase()).unwrap_or_default();
+    let is_mariadb = ["version", "version_comment"].iter().any(|name| of(name).contains("mariadb"));
+    if is_mariadb { Engine::Mariadb } else { Engine::Mysql }
+}
+
+/// Whether a switch is on.
+pub(in crate::datastore) fn is_on(variables: &BTreeMap<String, String>, name: &str) -> bool {
+    variables.get(name).is_some_and(|value| matches!(value.as_str(), "ON" | "1"))
+}
+
+/// What makes a server take no writes of ours.
+fn read_only(variables: &BTreeMap<String, String>) -> Option<&'static str> {
+    ["innodb_read_only", "super_read_only", "read_only"].into_iter().find(|name| is_on(variables, name))
 }
 
 /// Whether a line of SHOW GRANTS covers a privilege on a table.
@@ -130,7 +140,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// An account as SQL takes it.
-fn account(text: &str) -> String {
+pub(in crate::datastore) fn account(text: &str) -> String {
     let (user, host) = text.rsplit_once('@').unwrap_or((text, "%"));
     format!("'{}'@'{host}'", user.replace('\'', "''"))
 }
@@ -161,14 +171,19 @@ fn privileges(seen: &Seen, target: &Target) -> Line {
 }
 
 fn writable(seen: &Seen) -> Line {
-    let findings = seen.read_only().map(|name| {
+    let finding = takes_no_writes(&seen.variables);
+    Line::judged("DatastoreWritable", "the server takes writes", finding.into_iter().collect())
+}
+
+/// Why a server takes no writes of ours.
+pub(in crate::datastore) fn takes_no_writes(variables: &BTreeMap<String, String>) -> Option<Finding> {
+    read_only(variables).map(|name| {
         let fix = match name {
             "innodb_read_only" => "remove innodb_read_only from the server's configuration and restart it",
             _ => "name the primary as the address; if this is it: `SET GLOBAL read_only = OFF;`",
         };
         Finding::error("the server takes no writes", format!("{name} is ON, as on a replica"), fix)
-    });
-    Line::judged("DatastoreWritable", "the server takes writes", findings.into_iter().collect())
+    })
 }
 
 fn increment(seen: &Seen) -> Line {
@@ -326,7 +341,7 @@ pub(super) fn refused(refusal: &Refusal, target: &Target, place: &Place) -> (&'s
 }
 
 /// The connection ended, or there was no answer.
-pub(super) fn cut(refusal: &Refusal, engine: Engine, place: &Place) -> (&'static str, Finding) {
+pub(in crate::datastore) fn cut(refusal: &Refusal, engine: Engine, place: &Place) -> (&'static str, Finding) {
     let what = format!("{place} answers, but not as {} does", engine.name());
     let fix = "see the server's log, and that nothing else listens there";
     ("DatastoreConnect", Finding::error(what, refusal.message.clone(), fix))

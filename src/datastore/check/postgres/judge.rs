@@ -87,7 +87,7 @@ pub(super) fn judge(seen: &Seen, target: &Target, demand: Demand) -> Vec<Line> {
 }
 
 /// An identifier as SQL takes it.
-fn quoted(name: &str) -> String {
+pub(in crate::datastore) fn quoted(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
@@ -193,7 +193,7 @@ pub(super) fn refused(refusal: &Refusal, target: &Target, place: &Place) -> (&'s
 }
 
 /// The connection ended, or there was no answer.
-pub(super) fn cut(refusal: &Refusal, place: &Place) -> (&'static str, Finding) {
+pub(in crate::datastore) fn cut(refusal: &Refusal, place: &Place) -> (&'static str, Finding) {
     let what = format!("{place} answers, but not as {} does", Engine::Postgres.name());
     let fix = "see the server's log, and that nothing else listens there";
     ("DatastoreConnect", Finding::error(what, refusal.message.clone(), fix))
@@ -244,25 +244,29 @@ fn privileges(seen: &Seen, target: &Target) -> Line {
 }
 
 fn writable(seen: &Seen, target: &Target) -> Line {
+    let finding = takes_no_writes(seen.in_recovery, seen.read_only, target);
+    Line::judged("DatastoreWritable", "the server takes writes", finding.into_iter().collect())
+}
+
+/// Why a server takes no writes of ours.
+pub(in crate::datastore) fn takes_no_writes(in_recovery: bool, read_only: bool, target: &Target) -> Option<Finding> {
     let (user, database) = (quoted(&target.user), quoted(&target.database));
-    let findings = if seen.in_recovery {
-        vec![Finding::error(
+    if in_recovery {
+        return Some(Finding::error(
             "the server is a standby",
             "pg_is_in_recovery() is true, so it takes no writes",
             "name the primary as the address, or all servers under `addresses`",
-        )]
-    } else if seen.read_only {
-        vec![Finding::error(
+        ));
+    }
+    read_only.then(|| {
+        Finding::error(
             format!("transactions of `{}` are read-only", target.user),
             "default_transaction_read_only is on, for the server, the database or the role",
             format!(
                 "`ALTER ROLE {user} IN DATABASE {database} SET default_transaction_read_only = off;` on the server"
             ),
-        )]
-    } else {
-        Vec::new()
-    };
-    Line::judged("DatastoreWritable", "the server takes writes", findings)
+        )
+    })
 }
 
 fn pooling(seen: &Seen) -> Line {
