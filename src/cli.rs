@@ -36,7 +36,7 @@ pub enum Command {
     Verify(Verify),
     /// Fetch the admin kubeconfig: merge it into your own, write it to a file, or print it.
     Kubeconfig(Kubeconfig),
-    /// The SQL server that holds the state.
+    /// The SQL database that holds the state.
     #[command(subcommand)]
     Datastore(Datastore),
     /// The templates and playbooks inside this program, and your changes to them.
@@ -215,6 +215,8 @@ pub struct Verify {
 pub enum Datastore {
     /// Check a server that somebody else keeps: reachable, encrypted, writable, and set as kine needs it.
     Check(DatastoreCheck),
+    /// See what is in the stores, how much room is left, and whether one needs a hand.
+    Status(DatastoreStatus),
 }
 
 /// `datastore check`.
@@ -230,6 +232,27 @@ Examples:
 
 Exit code 7 when something is wrong; the failing line names the statement or setting that mends it.")]
 pub struct DatastoreCheck {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `datastore status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It looks from the first control plane, reads only, and counts for 8 s at most.
+docs/datastores.md lists what each engine tells.
+
+Examples:
+  etcdless datastore status root@10.0.0.11
+  etcdless datastore status -c cluster.yaml
+  etcdless datastore status -c cluster.yaml --output json
+
+Exit code 8 when a store needs a hand; the failing line says why, and what to do.")]
+pub struct DatastoreStatus {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub target: Target,

@@ -1,4 +1,4 @@
-//! `datastore check` against real servers from Debian's packages on loopback: every check fails in the condition that it is for, says so,
+//! `datastore check` and `datastore status` against real servers from Debian's packages on loopback: every check fails in the condition that it is for, says so,
 //! and passes once that is mended. Nothing stays on the servers.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -18,3 +18,5 @@ mod postgres_server;
 mod servers;
 #[path = "support/sshd.rs"]
 mod sshd;
+#[path = "datastore/status.rs"]
+mod status;

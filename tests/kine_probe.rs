@@ -95,6 +95,9 @@ async fn kine_on_a_unix_socket_is_awaited_proven_and_measured() {
     }
     let latency = probe::check(&Here, &endpoint, "cp1", "n1").await.unwrap();
     assert!(latency.write > Duration::ZERO && latency.read > Duration::ZERO, "{latency:?}");
+    // kine's own /registry/health is the one object.
+    let (revision, objects) = probe::count(&Here, &endpoint).await.unwrap();
+    assert!(revision > 1 && objects == 1, "{revision} {objects}");
 }
 
 #[tokio::test]
@@ -119,6 +122,7 @@ async fn kine_behind_mutual_tls_is_proven_and_a_foreign_certificate_fails_at_onc
     let (status, _, stderr) = run(&probe::proof(&endpoint("client", "ca"), "cp1", 20, ""));
     assert_eq!((status, stderr.as_str()), (0, ""));
     probe::check(&Here, &endpoint("client", "ca"), "cp1", "n1").await.unwrap();
+    assert_eq!(probe::count(&Here, &endpoint("client", "ca")).await.unwrap().1, 1);
 
     // A CA that did not sign the server, and a key that is not there: waiting cannot help.
     for foreign in [endpoint("client", "client"), endpoint("none", "ca")] {
@@ -143,6 +147,10 @@ async fn an_endpoint_where_nobody_listens_says_what_is_missing() {
     assert_eq!(stdout, format!("waiting for kine at {none}: there is no socket\n"));
     assert_eq!(stderr, format!("kine at {none} does not answer after 1 s: there is no socket\n"));
 
+    let error = probe::count(&Here, &socket(none.as_str())).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("kine at {none}: there is no socket"));
+    let error = probe::count(&Here, &socket(dead.as_str())).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("kine at {dead}: (7) ")), "{error}");
     let error = probe::check(&Here, &socket(dead.as_str()), "cp1", "n1").await.unwrap_err();
     assert!(matches!(error, ProbeError::NoAnswer(_)), "{error:?}");
     let text = error.to_string();

@@ -1,7 +1,7 @@
-//! `datastore check`: can the control planes use their server, and is it as kine needs it?
+//! `datastore`, and `datastore check`: can the control planes use their server, and is it as kine needs it?
 
 use super::Ended;
-use super::session;
+use super::{datastore_status, session};
 use crate::cli::{Datastore, DatastoreCheck};
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Host as HostConfig, Role};
@@ -13,7 +13,10 @@ use crate::remote::{Host, Query};
 use crate::ui::{self, Event, Format, Ui};
 
 pub(super) async fn run(args: Datastore) -> Result<(), Ended> {
-    let Datastore::Check(args) = args;
+    let args = match args {
+        Datastore::Check(args) => args,
+        Datastore::Status(args) => return datastore_status::run(args).await,
+    };
     let described = session::describe(&args.target, None)?;
     let args = &args;
     session::under_ui(args.show, |ui, _| async move {

@@ -2,6 +2,7 @@
 
 mod assets;
 mod datastore;
+mod datastore_status;
 mod init;
 mod kubeconfig;
 mod plain;

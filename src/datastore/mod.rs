@@ -4,6 +4,7 @@ pub mod check;
 pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
+pub mod status;
 
 use secrecy::SecretString;
 

@@ -3,11 +3,17 @@
 /// The folder of all SQLite stores. Never /var/lib/etcd, which `kubeadm reset` empties.
 pub const DIRECTORY: &str = "/var/lib/etcdless/kine";
 
+/// A shard's file.
+pub fn file(shard: &str) -> String {
+    format!("{DIRECTORY}/{shard}.db")
+}
+
 /// kine's endpoint for a shard's file. Naming a path drops all of kine's own parameters, so the full set is repeated
 /// (kine v0.16.4, pkg/drivers/sqlite).
 pub fn endpoint(shard: &str) -> String {
     format!(
-        "sqlite://{DIRECTORY}/{shard}.db?_journal_mode=WAL&_busy_timeout=30000&_synchronous=NORMAL&_txlock=immediate&_stmt_cache_size=20&cache=shared"
+        "sqlite://{}?_journal_mode=WAL&_busy_timeout=30000&_synchronous=NORMAL&_txlock=immediate&_stmt_cache_size=20&cache=shared",
+        file(shard)
     )
 }
 

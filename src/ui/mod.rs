@@ -127,6 +127,13 @@ pub enum Event {
         /// What was seen.
         detail: String,
     },
+    /// What a store told of itself.
+    Datastore {
+        /// Which host it was asked from.
+        host: String,
+        /// The numbers, as `datastore::status::seen::Status` writes them.
+        status: serde_json::Value,
+    },
     /// How long a phase took, from its first step's start to its last step's end.
     Phase {
         /// The phase's name.

@@ -4,12 +4,16 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::postgres_server::{PASSWORD, Server};
+use crate::postgres_server::{PASSWORD, Server, TABLE};
 use crate::servers::run;
 
 fn check(file: &std::path::Path, password: &str, args: &[&str]) -> Output {
+    datastore("check", file, password, args)
+}
+
+fn datastore(what: &str, file: &std::path::Path, password: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etcdless"));
-    command.args(["datastore", "check", "-c"]).arg(file).args(args);
+    command.args(["datastore", what, "-c"]).arg(file).args(args);
     command.env("DB_PASSWORD", password).env("XDG_STATE_HOME", file.parent().unwrap());
     command.output().unwrap()
 }
@@ -71,6 +75,51 @@ fn a_table_for_people_events_for_scripts_and_exit_code_7() {
     }
     let logs = run(Command::new("sh").args(["-c", "grep -rl canary \"$1\" || true", "sh"]).arg(folder.path()));
     assert_eq!(logs, "");
+}
+
+#[test]
+fn status_is_a_table_for_people_events_for_scripts_and_exit_code_8() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let external = format!(
+        "{{ postgres: {{ external: {{ address: 'localhost:{}', database: kine, user: kine, password: {{ env: DB_PASSWORD }}, tls: {{ mode: \
+         'off' }} }} }} }}",
+        server.port
+    );
+    let file = described(folder.path(), &external);
+    let status = |password: &str, args: &[&str]| datastore("status", &file, password, args);
+    let missing = status(PASSWORD, &[]);
+    assert_eq!(missing.status.code(), Some(8));
+    assert!(
+        text(&missing.stderr)
+            .contains("error: the datastore needs a hand, seen from cp1\n  store: the database `kine` holds no")
+    );
+    server.sql("kine", TABLE);
+    server.sql(
+        "kine",
+        "ALTER TABLE kine OWNER TO kine; INSERT INTO kine (name, deleted) VALUES ('a', 0), ('a', 0), ('b', 1)",
+    );
+    let good = status(PASSWORD, &[]);
+    assert!(good.status.success(), "{}", text(&good.stderr));
+    let table = text(&good.stdout);
+    assert!(table.starts_with("WHAT         STATE    DETAIL\nstore        ok       PostgreSQL "), "{table}");
+    assert!(table.contains("rows         ok       1 live, 2 superseded\n"), "{table}");
+    assert!(table.contains("statements   -        not told: "), "{table}");
+
+    let json = status(PASSWORD, &["--output", "json"]);
+    assert!(json.status.success());
+    let events: Vec<Value> = text(&json.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let store = events.iter().find(|event| event["event"] == "datastore").unwrap();
+    assert_eq!((store["host"].as_str(), store["status"]["shard"].as_str()), (Some("cp1"), Some("main")));
+    assert_eq!(store["status"]["rows"], serde_json::json!({ "live": 1, "superseded": 2 }));
+    assert!(store["status"]["statements"]["notTold"].is_string(), "{store}");
+    let rows = events.iter().find(|event| event["name"] == "main/rows").unwrap();
+    assert_eq!((rows["event"].as_str(), rows["ok"].as_bool()), (Some("check"), Some(true)));
+
+    let wrong = status("s3cret canary", &["--output", "json"]);
+    assert_eq!(wrong.status.code(), Some(8));
+    let said = text(&wrong.stdout);
+    assert!(said.contains("does not accept the password of `kine`") && !said.contains("canary"), "{said}");
 }
 
 #[test]

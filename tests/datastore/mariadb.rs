@@ -5,13 +5,9 @@ use etcdless::datastore::check;
 use serde_json::json;
 
 use crate::certificates::Authority;
-use crate::mariadb_server::{PASSWORD, Server, credentials};
+use crate::mariadb_server::{PASSWORD, Server, TABLE, credentials};
 use crate::servers::{checked, names, wrong};
 use crate::sshd::sshd;
-
-const TABLE: &str = "CREATE TABLE kine.kine (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, name VARCHAR(630) CHARACTER SET ascii, \
-    created INTEGER, deleted INTEGER, create_revision BIGINT UNSIGNED, prev_revision BIGINT UNSIGNED, lease INTEGER, value MEDIUMBLOB, \
-    old_value MEDIUMBLOB)";
 
 #[tokio::test]
 async fn a_server_that_is_fit_passes_and_keeps_nothing() {

@@ -13,6 +13,11 @@ use crate::servers::{self, Process, as_user, free_port, program, run, start, unt
 
 pub(crate) const PASSWORD: &str = "kine's canary %41@:/";
 
+/// kine's own table.
+pub(crate) const TABLE: &str = "CREATE TABLE kine.kine (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, name VARCHAR(630) CHARACTER SET ascii, \
+    created INTEGER, deleted INTEGER, create_revision BIGINT UNSIGNED, prev_revision BIGINT UNSIGNED, lease INTEGER, value MEDIUMBLOB, \
+    old_value MEDIUMBLOB)";
+
 pub(crate) struct Server {
     folder: TempDir,
     pub(crate) port: u16,

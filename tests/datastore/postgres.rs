@@ -5,13 +5,11 @@ use etcdless::datastore::check;
 use serde_json::json;
 
 use crate::certificates::Authority;
-use crate::postgres_server::{PASSWORD, Pooler, Server, credentials};
+use crate::postgres_server::{PASSWORD, Pooler, Server, TABLE, credentials};
 use crate::servers::{checked, free_port, names, wrong};
 use crate::sshd::sshd;
 
-/// kine's own table, with a few rows: its own, and a namespace of a cluster.
-const TABLE: &str = "CREATE TABLE kine (id BIGSERIAL PRIMARY KEY, name text COLLATE \"C\", created INTEGER, deleted INTEGER, \
-    create_revision BIGINT, prev_revision BIGINT, lease INTEGER, value bytea, old_value bytea)";
+/// Rows of kine's own.
 const OWN_ROWS: &str = "INSERT INTO kine (name, created, deleted) VALUES ('compact_rev_key', 1, 0), ('/registry/health', 1, 0), ('gap-3', 0, 1)";
 
 #[tokio::test]

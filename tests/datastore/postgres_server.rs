@@ -12,6 +12,10 @@ use crate::servers::{self, Process, as_user, free_port, program, run, start, unt
 
 pub(crate) const PASSWORD: &str = "kine's canary %41";
 
+/// kine's own table.
+pub(crate) const TABLE: &str = "CREATE TABLE kine (id BIGSERIAL PRIMARY KEY, name text COLLATE \"C\", created INTEGER, deleted INTEGER, \
+    create_revision BIGINT, prev_revision BIGINT, lease INTEGER, value bytea, old_value bytea)";
+
 pub(crate) struct Server {
     folder: TempDir,
     pub(crate) port: u16,
@@ -21,10 +25,16 @@ pub(crate) struct Server {
 impl Server {
     /// A server with a database and a role `kine`; nothing where there are no programs for it.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// The same with settings that hold from the start.
+    pub(crate) fn start_with(settings: &str) -> Option<Self> {
         let server = Self::bare(|data| {
             run(as_user(&program("initdb").unwrap())
                 .args(["-D", data, "-U", "postgres", "--auth-host=scram-sha-256"])
                 .args(["--auth-local=trust", "--no-sync", "--locale=C.UTF-8", "-E", "UTF8"]));
+            write(&std::path::Path::new(data).join("postgresql.auto.conf"), settings);
         })?;
         server.sql("postgres", &format!("CREATE ROLE kine LOGIN PASSWORD '{}'", PASSWORD.replace('\'', "''")));
         server.sql("postgres", "CREATE DATABASE kine OWNER kine");
@@ -62,7 +72,7 @@ impl Server {
         self.folder.path().join(name)
     }
 
-    fn psql(&self, database: &str, sql: &str) -> Command {
+    pub(crate) fn psql(&self, database: &str, sql: &str) -> Command {
         let mut command = Command::new(program("psql").unwrap());
         command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", sql]);
         command.arg("-h").arg(self.folder.path()).args(["-p", &self.port.to_string()]);

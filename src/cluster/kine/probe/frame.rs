@@ -30,6 +30,15 @@ pub(super) fn range(key: &[u8]) -> Vec<u8> {
     frame(&field(1, key))
 }
 
+/// `RangeRequest` that counts the keys below a prefix.
+pub(super) fn count(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    frame(&[field(1, prefix), field(2, &end), number(9, 1)].concat())
+}
+
 /// `TxnRequest` that creates a key, in the shape that the API server uses: only if its mod_revision is 0, put.
 ///
 /// Not `Put`: over a key that exists, kine 0.16 answers OK and keeps the old value, and older releases do not have it.
@@ -54,6 +63,25 @@ pub(super) fn first_key(answer: &[u8]) -> Result<Option<KeyValue>, FrameError> {
         }
     }
     Ok(None)
+}
+
+/// Revision and count of a framed `RangeResponse`.
+pub(super) fn counted(answer: &[u8]) -> Result<(u64, u64), FrameError> {
+    let (mut revision, mut count) = (0, 0);
+    for (number, found) in fields(unframe(answer)?)? {
+        match (number, found) {
+            (1, Field::Bytes(header)) => {
+                for (number, found) in fields(header)? {
+                    if let (3, Field::Number(found)) = (number, found) {
+                        revision = found;
+                    }
+                }
+            }
+            (4, Field::Number(found)) => count = found,
+            _ => {}
+        }
+    }
+    Ok((revision, count))
 }
 
 fn key_value(message: &[u8]) -> Result<KeyValue, FrameError> {
@@ -105,12 +133,16 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-enum Field<'a> {
+/// A field of a message.
+pub(crate) enum Field<'a> {
+    /// A number.
     Number(u64),
+    /// Bytes, a text or a message.
     Bytes(&'a [u8]),
 }
 
-fn fields(mut message: &[u8]) -> Result<Vec<(u64, Field<'_>)>, FrameError> {
+/// The fields of a message by their numbers.
+pub(crate) fn fields(mut message: &[u8]) -> Result<Vec<(u64, Field<'_>)>, FrameError> {
     let mut fields = Vec::new();
     while !message.is_empty() {
         let tag = read_varint(&mut message)?;
@@ -149,8 +181,9 @@ mod tests {
     #[test]
     fn requests_are_what_protoc_would_write() {
         // Written by hand from rpc.proto: tag, length, content.
-        let cases: [(&str, Vec<u8>, &[u8]); 3] = [
+        let cases: [(&str, Vec<u8>, &[u8]); 4] = [
             ("range", range(b"k"), b"\0\0\0\0\x03\x0a\x01k"),
+            ("count", count(b"k/"), b"\0\0\0\0\x0a\x0a\x02k/\x12\x02k0\x48\x01"),
             (
                 "create",
                 create(b"k", b"v"),
@@ -185,6 +218,7 @@ mod tests {
         let expected = KeyValue { key: b"k".to_vec(), value: b"value".to_vec(), mod_revision: 300 };
         assert_eq!(first_key(&answer), Ok(Some(expected)));
         assert_eq!(first_key(&frame(&header)), Ok(None));
+        assert_eq!(counted(&frame(&[header, number(4, 7)].concat())), Ok((301, 7)));
     }
 
     #[test]

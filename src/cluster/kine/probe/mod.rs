@@ -3,7 +3,7 @@
 //! curl carries prebuilt gRPC frames, so a host needs nothing of etcd's. The same script waits for kine as a step of `init` (`proof`) and
 //! measures it for `verify` (`check`).
 
-mod frame;
+pub(crate) mod frame;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::remote::{Output, Query, Question, RemoteError};
 pub use frame::FrameError;
 
 const PROBE: &str = include_str!("probe.sh");
+const COUNT: &str = include_str!("count.sh");
 
 /// What the key holds. No key can contain it, so that the script finds it in an answer only where the value is.
 const VALUE: &str = "kept by kine";
@@ -130,13 +131,32 @@ fn arguments(endpoint: &Endpoint, key: &str, value: &str, seconds: u64, rounds: 
     let frames = [frame::range(key), frame::create(key, value.as_bytes()), frame::delete(key)];
     let mut arguments = vec![seconds.to_string(), rounds.to_string(), value.to_owned()];
     arguments.extend(frames.iter().map(|bytes| octal(bytes)));
-    arguments.extend(match endpoint {
+    arguments.extend(transport(endpoint));
+    arguments
+}
+
+/// How curl gets there.
+fn transport(endpoint: &Endpoint) -> Vec<String> {
+    match endpoint {
         Endpoint::Unix { socket } => vec!["unix".into(), socket.clone()],
         Endpoint::Tcp { url, ca, cert, key } => {
             vec!["tcp".into(), url.clone(), ca.clone(), cert.clone(), key.clone()]
         }
-    });
-    arguments
+    }
+}
+
+/// kine's revision, and how many objects it serves.
+pub async fn count(host: &impl Query, endpoint: &Endpoint) -> Result<(u64, u64), ProbeError> {
+    let args = [octal(&frame::count(b"/registry/"))].into_iter().chain(transport(endpoint)).collect();
+    let question = Question { script: COUNT, args, input: Vec::new(), deadline: Duration::from_secs(30) };
+    let output = host.ask(question).await?;
+    if output.status != 0 {
+        let text = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
+        return Err(ProbeError::Refused(text));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer = unhex(text.trim()).ok_or_else(|| ProbeError::Output(text.trim().to_owned()))?;
+    Ok(frame::counted(&answer)?)
 }
 
 /// Bytes as the `%b` of every POSIX printf takes them.
