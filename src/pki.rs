@@ -1,7 +1,12 @@
-//! The certificates of `kine.listen: tcp`: one set of CA, server and client certificate a host, made together and replaced together.
+//! Certificates that etcdless makes.
+//!
+//! Here are those of `kine.listen: tcp`: one set of CA, server and client certificate a host, made together and replaced together.
+//! `authority` has the others, whose signer is kept.
 //!
 //! They are good for loopback alone and outlive kubeadm's year, because nothing renews them but the next run of etcdless. The CA's
 //! key is dropped once both leaves are signed, so nobody can ever sign another one.
+
+pub mod authority;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -71,7 +76,7 @@ struct Authority {
 }
 
 fn authority(now: u64) -> Result<Authority, rcgen::Error> {
-    let mut params = params(now, "etcdless-kine-ca", Vec::new())?;
+    let mut params = params(now, LIFETIME, "etcdless-kine-ca", Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     let key = KeyPair::generate()?;
@@ -93,7 +98,7 @@ fn leaf(
         }
         _ => Vec::new(),
     };
-    let mut params = params(now, name, names)?;
+    let mut params = params(now, LIFETIME, name, names)?;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
@@ -101,13 +106,13 @@ fn leaf(
     Ok((params.signed_by(&key, issuer)?.pem(), key.serialize_pem()))
 }
 
-fn params(now: u64, name: &str, names: Vec<String>) -> Result<CertificateParams, rcgen::Error> {
+fn params(now: u64, lifetime: u64, name: &str, names: Vec<String>) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + Duration::from_secs(now.saturating_sub(BACKDATE));
-    params.not_after = epoch + Duration::from_secs(now.saturating_add(LIFETIME));
+    params.not_after = epoch + Duration::from_secs(now.saturating_add(lifetime));
     Ok(params)
 }
 
@@ -160,17 +165,25 @@ fn untimely(certificate: &X509Certificate<'_>, now: u64) -> Option<&'static str>
 
 /// The first of the names that clients connect by which the certificate does not have.
 fn nameless(server: &X509Certificate<'_>) -> Option<String> {
-    let extension = server.subject_alternative_name().ok().flatten();
-    let names = extension.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
-    let bytes = |address: &IpAddr| match address {
+    let names = names_of(server);
+    let has_name = |wanted: &str| names.iter().any(|name| matches!(name, GeneralName::DNSName(dns) if *dns == wanted));
+    let address = loopback().into_iter().find(|address| !covers(&names, address)).map(|address| address.to_string());
+    address.or_else(|| (!has_name("localhost")).then(|| "localhost".to_owned()))
+}
+
+/// The names that a certificate is for.
+fn names_of<'a>(certificate: &X509Certificate<'a>) -> Vec<GeneralName<'a>> {
+    let extension = certificate.subject_alternative_name().ok().flatten();
+    extension.map(|extension| extension.value.general_names.clone()).unwrap_or_default()
+}
+
+/// Whether an address is among the names of a certificate.
+fn covers(names: &[GeneralName<'_>], address: &IpAddr) -> bool {
+    let bytes = match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     };
-    let has_address =
-        |address: &IpAddr| names.iter().any(|name| matches!(name, GeneralName::IPAddress(ip) if *ip == bytes(address)));
-    let has_name = |wanted: &str| names.iter().any(|name| matches!(name, GeneralName::DNSName(dns) if *dns == wanted));
-    let address = loopback().into_iter().find(|address| !has_address(address)).map(|address| address.to_string());
-    address.or_else(|| (!has_name("localhost")).then(|| "localhost".to_owned()))
+    names.iter().any(|name| matches!(name, GeneralName::IPAddress(ip) if *ip == bytes))
 }
 
 fn loopback() -> [IpAddr; 2] {

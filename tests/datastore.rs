@@ -10,6 +10,8 @@ mod commands;
 mod mariadb;
 #[path = "datastore/mariadb_server.rs"]
 mod mariadb_server;
+#[path = "datastore/partitions.rs"]
+mod partitions;
 #[path = "datastore/postgres.rs"]
 mod postgres;
 #[path = "datastore/postgres_server.rs"]

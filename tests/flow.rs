@@ -10,13 +10,12 @@ use std::process::Command;
 use etcdless::assets::Assets;
 use etcdless::config::credentials::Credentials;
 use etcdless::config::{Cluster, Host, Listen, Placement};
-use etcdless::datastore::Stores;
 use etcdless::facts::Facts;
 use etcdless::failure::Failure;
 use etcdless::phase::plan::Selection;
 use etcdless::phase::preflight::Ignore;
-use etcdless::phase::runner::{self, Run};
-use etcdless::phase::survey::Desired;
+use etcdless::phase::runner::{self, Run, Target};
+use etcdless::phase::survey::{Desired, Place};
 use etcdless::ui::{Format, Ui};
 use fake::{At, Fake, outcome};
 
@@ -24,17 +23,33 @@ use fake::{At, Fake, outcome};
 const SHAPES: &[(Placement, Listen)] =
     &[(Placement::StaticPod, Listen::Unix), (Placement::Systemd, Listen::Tcp), (Placement::Sidecar, Listen::Unix)];
 
+const NOTHING: [&str; 0] = [];
+
 fn desired(placement: Placement, listen: Listen) -> Desired {
     let mut cluster = Cluster::of("demo".parse().unwrap(), vec![Host::at("192.0.2.11".parse().unwrap(), None)]);
     cluster.spec.kine.placement = placement;
     cluster.spec.kine.listen = listen;
     let assets = Assets::load(None).unwrap();
-    let stores = Stores::of(&cluster, &Credentials::of_all(&cluster).unwrap()).unwrap();
-    Desired { cluster, assets, stores, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
+    let credentials = Credentials::of_all(&cluster).unwrap();
+    Desired { cluster, assets, credentials, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
+}
+
+/// The same with its state on a server of its own, on a second host.
+fn with_server(engine: &str, placement: Placement) -> Desired {
+    let mut desired = desired(placement, Listen::Unix);
+    let server = serde_json::json!({ "name": "db", "address": "192.0.2.31", "role": "datastore" });
+    desired.cluster.spec.hosts.push(serde_json::from_value(server).unwrap());
+    let managed = serde_json::json!({ engine: { "managed": { "host": "db" } } });
+    desired.cluster.spec.datastore = serde_json::from_value(managed).unwrap();
+    desired
 }
 
 fn fresh() -> Facts {
-    let mut facts = Facts::expected(&"192.0.2.11".parse().unwrap());
+    fresh_at("192.0.2.11")
+}
+
+fn fresh_at(address: &str) -> Facts {
+    let mut facts = Facts::expected(&address.parse().unwrap());
     facts.cpus = 2;
     facts.memory_kib = 4 << 20;
     facts.free_bytes = [("/".to_owned(), 100 << 30)].into();
@@ -44,17 +59,29 @@ fn fresh() -> Facts {
     facts
 }
 
-/// One whole `init`, verification left out. Returns how many steps were needed.
-async fn init(host: &Fake, desired: &Desired) -> Result<usize, Failure> {
-    let config = desired.cluster.first_control_plane().unwrap();
-    let seen = desired.survey(host, config).await?;
+/// One whole `init`, verification left out. Returns the steps that were needed.
+async fn init(host: &Fake, desired: &Desired) -> Result<Vec<String>, Failure> {
+    init_all(&[host], desired).await
+}
+
+/// The same on all hosts of the description.
+async fn init_all(hosts: &[&Fake], desired: &Desired) -> Result<Vec<String>, Failure> {
+    let places: Vec<Place<'_, Fake>> =
+        hosts.iter().zip(&desired.cluster.spec.hosts).map(|(&host, config)| Place { host, config }).collect();
+    let surveyed = desired.survey(&places).await?;
     let (ui, monitor) = Ui::start(Format::Text, false);
     let run =
         Run { id: "test".into(), artifacts: desired.cluster.spec.artifacts.clone(), stop: Default::default(), ui };
-    let done = runner::run(&run, host, seen.node.arch, &seen.plan).await;
+    let targets: Vec<Target<'_, Fake>> = hosts
+        .iter()
+        .zip(&surveyed.hosts)
+        .map(|(&host, seen)| Target { host, arch: seen.node.arch, plan: &seen.plan })
+        .collect();
+    let done = runner::run(&run, &targets).await;
     drop(run);
     monitor.finish().await;
-    done.map(|_| seen.plan.changes().count())
+    let changes = surveyed.hosts.iter().flat_map(|seen| seen.plan.changes().map(|(step, _)| step.id.clone()));
+    done.map(|_| changes.collect())
 }
 
 #[tokio::test]
@@ -64,8 +91,56 @@ async fn a_second_run_has_nothing_to_do() {
         let path = folder.path().join("state");
         let desired = desired(*placement, *listen);
         let host = Fake::fresh(&path, fresh());
-        assert!(init(&host, &desired).await.unwrap() > 30);
-        assert_eq!(init(&host, &desired).await.unwrap(), 0, "{placement:?}");
+        assert!(init(&host, &desired).await.unwrap().len() > 30);
+        assert_eq!(init(&host, &desired).await.unwrap(), NOTHING, "{placement:?}");
+    }
+}
+
+/// A control plane and the host of a server, fresh.
+fn pair(folder: &Path) -> (Fake, Fake) {
+    let fresh = |name: &str, address| Fake::fresh(&folder.join(name), fresh_at(address));
+    (fresh("cp", "192.0.2.11"), fresh("db", "192.0.2.31"))
+}
+
+#[tokio::test]
+async fn a_server_of_our_own_is_made_once() {
+    for (engine, placement) in
+        [("postgres", Placement::StaticPod), ("mariadb", Placement::Systemd), ("mysql", Placement::Sidecar)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let desired = with_server(engine, placement);
+        let (cp, db) = pair(folder.path());
+        init_all(&[&cp, &db], &desired).await.unwrap();
+        assert_eq!(init_all(&[&cp, &db], &desired).await.unwrap(), NOTHING, "{engine}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_on_either_of_two_hosts_is_made_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let desired = with_server("postgres", Placement::StaticPod);
+    let (cp, db) = pair(folder.path());
+    init_all(&[&cp, &db], &desired).await.unwrap();
+    let expected = [outcome(&cp.state()), outcome(&db.state())];
+    let on_cp = (0..cp.applied()).map(|operation| (operation, false));
+    for (operation, on_server) in on_cp.chain((0..db.applied()).map(|operation| (operation, true))) {
+        let (mut cp, mut db) = pair(folder.path());
+        if on_server {
+            db = db.failing(operation)
+        } else {
+            cp = cp.failing(operation)
+        }
+        let failure = init_all(&[&cp, &db], &desired).await.unwrap_err();
+        assert_eq!((failure.kind as u8, failure.output), (6, vec!["injected".to_owned()]), "{}", failure.message);
+        let (cp, db) = (Fake::open(&folder.path().join("cp"), None), Fake::open(&folder.path().join("db"), None));
+        init_all(&[&cp, &db], &desired).await.unwrap();
+        let same = [outcome(&cp.state()), outcome(&db.state())] == expected;
+        assert!(same, "after a failure at operation {operation}, on the server: {on_server}");
+        assert_eq!(
+            init_all(&[&cp, &db], &desired).await.unwrap(),
+            NOTHING,
+            "operation {operation}, on the server: {on_server}"
+        );
     }
 }
 

@@ -6,11 +6,11 @@ use std::fmt::Write;
 use std::fs;
 
 use etcdless::assets::Assets;
-use etcdless::config::{Install, ProxyMode, Swap};
+use etcdless::config::{Install, ProxyMode, ServerEngine, Swap};
 use etcdless::facts::{Facts, Os};
 use etcdless::failure::Kind;
 use etcdless::op::Op;
-use etcdless::playbook::{self, Inputs, Task, Versions};
+use etcdless::playbook::{self, Inputs, Server, Task, Versions};
 use secrecy::ExposeSecret;
 
 fn inputs(install: Install) -> Inputs {
@@ -28,8 +28,28 @@ fn inputs(install: Install) -> Inputs {
         swap: Swap::Refuse,
         ipv6: false,
         restrict_oom_score: false,
+        server: None,
     }
 }
+
+/// A host of a database server, for two stores of one control plane.
+fn server(engine: ServerEngine) -> Inputs {
+    let server = Server {
+        engine,
+        address: "10.0.0.31".parse().unwrap(),
+        databases: vec!["demo_main".into(), "demo_events".into()],
+        user: "kine".into(),
+        clients: vec!["10.0.0.11/32".parse().unwrap()],
+        max_connections: 29,
+        buffers: 592,
+        cache: 2048,
+        maintenance: 256,
+        log: 1184,
+    };
+    Inputs { server: Some(server), ..inputs(Install::Release) }
+}
+
+const ENGINES: [ServerEngine; 3] = [ServerEngine::Postgres, ServerEngine::Mysql, ServerEngine::Mariadb];
 
 fn host(id: &str, like: &str, version: &str) -> Facts {
     Facts {
@@ -109,6 +129,24 @@ fn the_plan_of_each_distribution() {
             };
             insta::with_settings!({ snapshot_path => "playbook", prepend_module_to_snapshot => false, omit_expression => true }, {
                 insta::assert_snapshot!(format!("{id}-{version}-{install:?}").to_lowercase(), text);
+            });
+        }
+    }
+}
+
+#[test]
+fn the_plan_and_the_settings_of_each_database_server() {
+    let assets = Assets::load(None).unwrap();
+    for engine in ENGINES {
+        for (id, like, version) in [("debian", "", "12"), ("rocky", "rhel centos fedora", "9.6")] {
+            let tasks = playbook::tasks(&assets, &server(engine), &host(id, like, version)).unwrap();
+            let files = tasks.iter().filter_map(|task| match &task.op {
+                Op::File(file) => Some(format!("--- {}\n{}", file.path, file.content.expose_secret())),
+                _ => None,
+            });
+            let text = summary(&tasks) + &files.collect::<String>();
+            insta::with_settings!({ snapshot_path => "playbook", prepend_module_to_snapshot => false, omit_expression => true }, {
+                insta::assert_snapshot!(format!("{}-{id}", engine.name()), text);
             });
         }
     }
@@ -211,7 +249,8 @@ fn probes_cover_every_step_of_every_host() {
         let asked =
             Inputs { proxy_mode: Some(ProxyMode::Ipvs), swap: Swap::Off, ipv6: true, ..inputs(Install::Release) };
         let facts = Facts { tools: BTreeSet::new(), ..host(id, like, version) };
-        for task in playbook::tasks(&assets, &asked, &facts).unwrap() {
+        let kinds = ENGINES.map(server).into_iter().chain([asked]);
+        for task in kinds.flat_map(|asked| playbook::tasks(&assets, &asked, &facts).unwrap()) {
             let mut both = probes.clone();
             both.extend(task.op.probes());
             assert_eq!(both, probes, "{} on {id}", task.name);

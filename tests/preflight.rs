@@ -76,6 +76,13 @@ impl World {
         self.spec("hosts", json!([{ "name": "cp1", "address": "10.0.0.11", "role": "worker" }]));
     }
 
+    /// The first host is for a database server.
+    fn server(&mut self, engine: &str) {
+        self.spec("datastore", json!({ engine: { "managed": { "host": "db" } } }));
+        let server = json!({ "name": "db", "address": "10.0.0.11", "role": "datastore" });
+        self.spec("hosts", json!([server, { "address": "10.0.0.12" }]));
+    }
+
     fn done(&mut self, steps: &[&str]) {
         let steps = steps.iter().map(|step| ((*step).to_owned(), "digest".to_owned())).collect();
         self.facts.journal = Journal { steps, ..Journal::default() };
@@ -91,7 +98,7 @@ impl World {
         let cluster: Cluster = serde_json::from_value(self.document.clone()).unwrap();
         let hosts: Vec<(&Host, &Facts)> = cluster.spec.hosts.iter().map(|host| (host, &self.facts)).collect();
         let ignore: Vec<String> = ignore.iter().map(|name| (*name).to_owned()).collect();
-        preflight::check(&cluster, &hosts[..1], &self.need, &Ignore::parse(&ignore).unwrap())
+        preflight::check(&cluster, &hosts[..1], |_, _| self.need.clone(), &Ignore::parse(&ignore).unwrap())
     }
 
     /// All findings as one text a line.
@@ -196,6 +203,10 @@ const FAIL: &[Case] = &[
      "[ERROR ImmutableFields] cp1 runs `demo` with shards none, and now it should be events (events in sqlite): init does not change this field of a cluster that exists: what is in a store would stay there; fix: set shards back to none, or build a new cluster on another machine"),
     (|w| { w.spec("shards", json!([{ "name": "events", "resources": ["events"] }])); listen(w, 2382, "etcd"); },
      "[ERROR Ports-shards] cp1 has TCP port 2382 taken by etcd, and kine needs it: only one program can; fix: stop etcd, or let it listen elsewhere; `ss -ltnp sport = :2382` shows it"),
+    (|w| { w.server("mariadb"); listen(w, 3306, "mysqld"); },
+     "[ERROR Port-server] db has TCP port 3306 taken by mysqld: etcdless keeps a MariaDB of its own there, and touches no other; fix: use a fresh machine, or describe the server that is there under `external`"),
+    (|w| { w.server("postgres"); w.done(&["datastore/x"]); w.record(); w.document["metadata"]["name"] = json!("other"); },
+     "[ERROR ExistingCluster] db belongs to the cluster `demo`: /etc/etcdless/cluster.yaml says so, and this run builds `other`; fix: --name demo goes on with that cluster; if nothing of it is needed, take it apart with `kubeadm reset -f` and remove what is left: /etc/etcdless, /var/lib/etcdless"),
     (|w| { w.done(&["kine/x"]); w.record(); w.spec("network", json!({ "none": {} })); },
      "[ERROR ImmutableFields] cp1 runs `demo` with network flannel, and now it should be none: init does not change this field of a cluster that exists: two networks would configure the same nodes; fix: set network back to flannel, or build a new cluster on another machine"),
     (|w| w.spec("kubernetes", json!({ "version": "v1.33.2" })),
@@ -224,6 +235,18 @@ const FAIL: &[Case] = &[
 
 /// What looks like a case above and is none.
 const PASS: &[Fine] = &[
+    ("a small machine is enough for a database server", |w| {
+        w.server("postgres");
+        w.facts.cpus = 1;
+        w.facts.memory_kib = 512 * 1024;
+        w.facts.swaps = vec!["/dev/sdb1".into()];
+    }),
+    ("a database server of ours holds its port", |w| {
+        w.server("postgres");
+        w.done(&["datastore/x"]);
+        w.record();
+        listen(w, 5432, "postgres");
+    }),
     ("a fit host", |_| {}),
     ("aarch64", |w| w.facts.machine = "aarch64".into()),
     ("Ubuntu", |w| w.facts.os = Os { id: "ubuntu".into(), like: vec!["debian".into()], ..Os::default() }),
@@ -348,7 +371,7 @@ fn two_hosts_of_one_name_cannot_be_two_nodes() {
     other.ssh_address = other.addresses.first().copied();
     let check = |other: &Facts| {
         let hosts = [(&cluster.spec.hosts[0], &world.facts), (&cluster.spec.hosts[1], other)];
-        preflight::check(&cluster, &hosts, &world.need, &Ignore::default())
+        preflight::check(&cluster, &hosts, |_, _| world.need.clone(), &Ignore::default())
     };
     let failure = check(&other).unwrap_err();
     assert_eq!(failure.message, "2 preflight checks failed on 10.0.0.11, 10.0.0.12; nothing was changed");

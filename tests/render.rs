@@ -25,6 +25,7 @@ fn inputs() -> Inputs {
         swap: Swap::Refuse,
         ipv6: false,
         restrict_oom_score: false,
+        server: None,
     }
 }
 

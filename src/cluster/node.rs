@@ -31,7 +31,7 @@ pub struct Node {
 impl Node {
     /// Puts description and facts together. `None` where the architecture is not supported or no address was found; preflight says so.
     pub fn new(cluster: &Cluster, host: &Host, facts: &Facts) -> Option<Self> {
-        let only_node = cluster.spec.hosts.len() == 1;
+        let only_node = cluster.nodes().count() == 1;
         Some(Self {
             label: host.label(),
             name: host.name.as_ref().map_or_else(|| facts.hostname.clone(), ToString::to_string),

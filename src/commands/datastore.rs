@@ -1,7 +1,6 @@
 //! `datastore`, and `datastore check`: can the control planes use their server, and is it as kine needs it?
 
-use super::Ended;
-use super::{datastore_status, session};
+use super::{Ended, datastore_status, session, stores};
 use crate::cli::{Datastore, DatastoreCheck};
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Host as HostConfig, Role};
@@ -36,20 +35,28 @@ async fn reports(ui: &Ui, args: &DatastoreCheck, described: Cluster) -> Result<V
     if args.target.config.is_none() {
         let found = session::find(ui, &args.target, described).await?;
         let ours = preflight::holds_cluster(&found.facts);
-        return Ok(vec![look(ui, &found.host, &found.config, &found.cluster, ours).await?]);
+        let (cluster, credentials) = stores::resolve(ui, &args.target, &found.cluster).await?;
+        return Ok(vec![look(ui, &found.host, &found.config, &cluster, &credentials, ours).await?]);
     }
+    let (cluster, credentials) = stores::resolve(ui, &args.target, &described).await?;
     let mut reports = Vec::new();
     for config in described.spec.hosts.iter().filter(|host| host.role == Role::ControlPlane) {
         let host = session::connect(ui, &args.target, config).await?;
         let facts = host.facts(&Probes::default()).await.map_err(|error| session::unreachable(&error, config))?;
-        reports.push(look(ui, &host, config, &described, preflight::holds_cluster(&facts)).await?);
+        reports.push(look(ui, &host, config, &cluster, &credentials, preflight::holds_cluster(&facts)).await?);
     }
     Ok(reports)
 }
 
-async fn look(ui: &Ui, host: &Host, config: &HostConfig, cluster: &Cluster, ours: bool) -> Result<Report, Failure> {
-    let credentials = Credentials::of_all(cluster)?;
-    let report = check(ui, host, config, cluster, &credentials, ours).await?;
+async fn look(
+    ui: &Ui,
+    host: &Host,
+    config: &HostConfig,
+    cluster: &Cluster,
+    credentials: &[Credentials],
+    ours: bool,
+) -> Result<Report, Failure> {
+    let report = check(ui, host, config, cluster, credentials, ours).await?;
     if ui.format() == Format::Json {
         for text in report.warnings(|_| false) {
             ui.emit(Event::Warning { host: report.host.clone(), text });

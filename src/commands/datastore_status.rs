@@ -1,9 +1,7 @@
 //! `datastore status`: what is in the stores, and does one need a hand?
 
-use super::Ended;
-use super::session;
+use super::{Ended, session, stores};
 use crate::cli::DatastoreStatus;
-use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Host as HostConfig};
 use crate::datastore::status::{self, Report};
 use crate::failure::{Failure, Kind};
@@ -15,7 +13,7 @@ pub(super) async fn run(args: DatastoreStatus) -> Result<(), Ended> {
     let args = &args;
     session::under_ui(args.show, |ui, _| async move {
         let (host, config, cluster) = first(&ui, args, described).await?;
-        let credentials = Credentials::of_all(&cluster)?;
+        let (cluster, credentials) = stores::resolve(&ui, &args.target, &cluster).await?;
         let asked = status::status(&host, &cluster, &credentials).await;
         let report = asked.map_err(|error| session::unreachable(&error, &config))?;
         tell(&ui, &report);

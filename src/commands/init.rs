@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
+
 use super::session::{self, Interrupt};
 use super::{Ended, datastore as server, kubeconfig, verify};
 use crate::assets::Assets;
 use crate::cli::Init;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Host as HostConfig, yaml};
-use crate::datastore::Stores;
+use crate::config::{Cluster, Host as HostConfig, Role, yaml};
 use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
 use crate::phase::preflight::{self, Ignore};
 use crate::phase::runner::{self, Run};
-use crate::phase::survey::{Desired, Surveyed};
-use crate::remote::Host;
+use crate::phase::survey::{Desired, Place, Seen};
+use crate::remote::{Host, Lock};
 use crate::ui::{self, Event, Format, Ui};
 
 /// How long everything may take to become well after the last step.
@@ -34,11 +35,10 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
     let credentials = Credentials::of_all(&cluster)?;
-    let stores = Stores::of(&cluster, &credentials)?;
-    let desired = Desired { cluster, assets, stores, manifest, selection, ignore };
+    let desired = Desired { cluster, assets, credentials, manifest, selection, ignore };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
-        let work = Work { args, desired, credentials, ui };
+        let work = Work { args, desired, ui };
         work.run(&interrupt).await
     })
     .await
@@ -48,8 +48,6 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
 struct Work<'a> {
     args: &'a Init,
     desired: Desired,
-    /// In the order of the cluster's datastores.
-    credentials: Vec<Credentials>,
     ui: Ui,
 }
 
@@ -64,71 +62,101 @@ impl Work<'_> {
         };
         let (run_id, cluster) = (run.id.clone(), self.desired.cluster.metadata.name.to_string());
         self.ui.emit(Event::Started { run: run_id, cluster, version: env!("CARGO_PKG_VERSION") });
-        // The description's rules guarantee that there is one.
-        let Some(config) = self.desired.cluster.first_control_plane() else {
-            return Err(Failure::new(Kind::Config, "there is no control plane in the description"));
-        };
-        let host = session::connect(&self.ui, &self.args.target, config).await?;
-        let _lock = match self.args.dry_run {
-            true => None,
-            false => {
-                let lock = host.lock(&session::owner("init")).await;
-                Some(lock.map_err(|error| session::unreachable(&error, config))?)
-            }
-        };
-        let seen = self.desired.survey(&host, config).await?;
-        for warning in &seen.warnings {
+        let hosts = self.connect().await?;
+        let _locks = if self.args.dry_run { Vec::new() } else { self.lock(&hosts).await? };
+        let places: Vec<Place<'_, Host>> =
+            hosts.iter().zip(&self.desired.cluster.spec.hosts).map(|(host, config)| Place { host, config }).collect();
+        let surveyed = self.desired.survey(&places).await?;
+        for warning in &surveyed.warnings {
             self.ui.emit(Event::Warning { host: warning.host.clone(), text: warning.text.clone() });
         }
+        // The description's rules guarantee that there is one.
+        let first = places.iter().zip(&surveyed.hosts).find(|(place, _)| place.config.role == Role::ControlPlane);
+        let Some((place, seen)) = first else {
+            return Err(Failure::new(Kind::Config, "there is no control plane in the description"));
+        };
         if self.desired.selection.has("preflight") {
-            self.check_datastore(&host, config, &seen).await?;
+            self.check_datastore(place, seen).await?;
         }
         if self.merges_kubeconfig() && seen.plan.changes().any(|(step, _)| step.id == "kubelet/certificates") {
             kubeconfig::check_free(self.desired.cluster.metadata.name.as_str(), seen.node.address)?;
         }
-        let changes = seen.plan.changes().count();
-        for (step, change) in seen.plan.changes() {
-            let (host, step, title) = (seen.plan.host.clone(), step.id.clone(), step.title.clone());
-            self.ui.emit(Event::Planned { host, step, title, change: change.into() });
+        let plans: Vec<&Plan> = surveyed.hosts.iter().map(|seen| &seen.plan).collect();
+        for plan in &plans {
+            for (step, change) in plan.changes() {
+                let (host, step, title) = (plan.host.clone(), step.id.clone(), step.title.clone());
+                self.ui.emit(Event::Planned { host, step, title, change: change.into() });
+            }
         }
-        if self.args.dry_run {
-            return self.finish(changes, began, &seen.plan.text());
+        let changes = plans.iter().map(|plan| plan.changes().count()).sum();
+        let text: String = plans.iter().map(|plan| plan.text()).collect();
+        if self.args.dry_run || changes == 0 {
+            return self.finish(changes, began, &text);
         }
-        if changes == 0 {
-            return self.finish(0, began, &format!("{}: no changes\n", seen.plan.host));
-        }
-        self.confirm(&seen.plan, changes).await?;
+        self.confirm(&plans, &text, changes).await?;
         interrupt.applying.store(true, Ordering::Relaxed);
-        let timings = runner::run(&run, &host, seen.node.arch, &seen.plan).await?;
+        let targets: Vec<runner::Target<'_, Host>> = hosts
+            .iter()
+            .zip(&surveyed.hosts)
+            .map(|(host, seen)| runner::Target { host, arch: seen.node.arch, plan: &seen.plan })
+            .collect();
+        let timings = runner::run(&run, &targets).await?;
         for (phase, seconds) in timings {
             self.ui.emit(Event::Phase { phase, seconds });
         }
         interrupt.applied.store(true, Ordering::Relaxed);
         if self.desired.selection.has("verify") {
             let Desired { cluster, assets, .. } = &self.desired;
-            let report = verify::watch(&self.ui, &host, cluster, &seen.node, assets, VERIFY_DEADLINE).await?;
+            let report = verify::watch(&self.ui, place.host, cluster, &seen.node, assets, VERIFY_DEADLINE).await?;
             report.failure().map_or(Ok(()), Err)?;
         }
-        self.hand_over(&host, &seen, changes, began).await
+        self.hand_over(place.host, seen, changes, began).await
     }
 
-    /// The server that holds the state, as the host sees it.
-    async fn check_datastore(&self, host: &Host, config: &HostConfig, seen: &Surveyed) -> Result<(), Failure> {
-        let Desired { cluster, ignore, .. } = &self.desired;
+    /// All hosts, in the description's order. Questions about unknown keys come one after the other.
+    async fn connect(&self) -> Result<Vec<Host>, Failure> {
+        let hosts = &self.desired.cluster.spec.hosts;
+        if self.args.target.yes {
+            return try_join_all(hosts.iter().map(|config| session::connect(&self.ui, &self.args.target, config)))
+                .await;
+        }
+        let mut connected = Vec::new();
+        for config in hosts {
+            connected.push(session::connect(&self.ui, &self.args.target, config).await?);
+        }
+        Ok(connected)
+    }
+
+    /// Locks every host, in the order of their names, so that two operators cannot wait for each other.
+    async fn lock(&self, hosts: &[Host]) -> Result<Vec<Lock>, Failure> {
+        let mut named: Vec<(&Host, &HostConfig)> = hosts.iter().zip(&self.desired.cluster.spec.hosts).collect();
+        named.sort_by_key(|(host, _)| host.name().to_owned());
+        let mut locks = Vec::new();
+        for (host, config) in named {
+            let lock = host.lock(&session::owner("init")).await;
+            locks.push(lock.map_err(|error| session::unreachable(&error, config))?);
+        }
+        Ok(locks)
+    }
+
+    /// Servers of somebody else's, as the host sees them.
+    async fn check_datastore(&self, place: &Place<'_, Host>, seen: &Seen) -> Result<(), Failure> {
+        let Desired { cluster, credentials, ignore, .. } = &self.desired;
         let ours = preflight::holds_cluster(&seen.facts);
-        let report = server::check(&self.ui, host, config, cluster, &self.credentials, ours).await?;
+        let report = server::check(&self.ui, place.host, place.config, cluster, credentials, ours).await?;
         for text in report.warnings(|name| ignore.has(name)) {
             self.ui.emit(Event::Warning { host: report.host.clone(), text });
         }
         report.failure(|name| ignore.has(name)).map_or(Ok(()), Err)
     }
 
-    async fn confirm(&self, plan: &Plan, changes: usize) -> Result<(), Failure> {
+    async fn confirm(&self, plans: &[&Plan], text: &str, changes: usize) -> Result<(), Failure> {
         if self.args.target.yes {
             return Ok(());
         }
-        self.ui.note(None, plan.text().trim_end());
-        match self.ui.confirm(&format!("Make these {changes} changes on {}?", plan.host)).await {
+        self.ui.note(None, text.trim_end());
+        let hosts: Vec<&str> = plans.iter().map(|plan| plan.host.as_str()).collect();
+        match self.ui.confirm(&format!("Make these {changes} changes on {}?", hosts.join(", "))).await {
             Some(true) => Ok(()),
             Some(false) => Err(Failure::new(Kind::Interrupted, "stopped: nothing was changed")),
             None => Err(Failure::new(Kind::Usage, "there is no terminal to ask on: nothing was changed")
@@ -137,7 +165,7 @@ impl Work<'_> {
     }
 
     /// Merges the kubeconfig and says what there is now.
-    async fn hand_over(&self, host: &Host, seen: &Surveyed, changes: usize, began: Instant) -> Result<(), Failure> {
+    async fn hand_over(&self, host: &Host, seen: &Seen, changes: usize, began: Instant) -> Result<(), Failure> {
         let spec = &self.desired.cluster.spec;
         let mut text = format!(
             "{}: Kubernetes {} on kine {}, {changes} changes in {}\n",
@@ -156,7 +184,7 @@ impl Work<'_> {
 
     /// Whether a run to the end puts the cluster into the user's kubeconfig.
     fn merges_kubeconfig(&self) -> bool {
-        !self.args.no_kubeconfig && self.desired.selection.only.is_empty() && self.desired.cluster.spec.hosts.len() == 1
+        !self.args.no_kubeconfig && self.desired.selection.only.is_empty()
     }
 
     fn finish(&self, changes: usize, began: Instant, text: &str) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ mod kubeconfig;
 mod plain;
 mod render;
 mod session;
+mod stores;
 mod unlock;
 mod verify;
 

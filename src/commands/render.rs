@@ -5,16 +5,14 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use super::session;
-use crate::artifact::Sources;
 use crate::assets::Assets;
 use crate::cli::Render;
-use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
-use crate::datastore::Stores;
-use crate::facts::Facts;
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op};
-use crate::phase::{Context, plan};
+use crate::phase::plan::Selection;
+use crate::phase::preflight::Ignore;
+use crate::phase::survey::Desired;
 use crate::ui;
 
 pub(super) fn run(args: &Render) -> Result<(), Failure> {
@@ -22,19 +20,16 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
     // Rendered files are looked at, compared and kept in repositories: no secret belongs there.
-    let stores = Stores::of(&cluster, &Credentials::placeholders(&cluster))?;
+    let credentials = Credentials::placeholders(&cluster);
+    let (selection, ignore) = (Selection::default(), Ignore::default());
+    let desired = Desired { cluster, assets, credentials, manifest, selection, ignore };
+    let hosts = desired.expected()?;
     empty(&args.directory)?;
     let mut count = 0;
-    for host in &cluster.spec.hosts {
-        let facts = Facts::expected(&host.address);
-        let Some(node) = Node::new(&cluster, host, &facts) else { continue };
-        let sources = Sources::default();
-        let (cluster, assets, manifest) = (&cluster, &assets, manifest.as_deref());
-        let context =
-            Context { cluster, node: &node, facts: &facts, assets, sources: &sources, stores: &stores, manifest };
-        for step in plan::steps(&context)? {
+    for (label, steps) in hosts {
+        for step in steps {
             if let Op::File(file) = &step.op {
-                write(&args.directory.join(host.label()), file)?;
+                write(&args.directory.join(&label), file)?;
                 count += 1;
             }
         }

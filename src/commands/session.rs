@@ -198,6 +198,17 @@ pub(super) fn manifest(cluster: &Cluster) -> Result<Option<String>, Failure> {
     })
 }
 
+/// A host of a description that a cluster kept, which says nothing of who logs in: whoever logs in at the host that was named.
+pub(super) fn as_operator(target: &Target, host: &HostConfig) -> HostConfig {
+    let mut host = host.clone();
+    if target.config.is_none() {
+        let named = target.host.as_deref().and_then(|text| text.rsplit_once('@'));
+        host.user = host.user.or_else(|| named.map(|(user, _)| user.to_owned()));
+        host.ssh.identity = host.ssh.identity.or_else(|| target.identity.clone());
+    }
+    host
+}
+
 /// A host with a cluster on it.
 pub(super) struct Found {
     pub(super) host: Host,
@@ -218,9 +229,24 @@ pub(super) async fn find(ui: &Ui, target: &Target, described: Cluster) -> Result
         return Err(Failure::new(Kind::Unhealthy, format!("{} has no cluster that etcdless built", config.label()))
             .hint("build one first: etcdless init"));
     };
-    let cluster = match &target.config {
-        Some(_) => described,
-        None => load::parse(RECORD, text)?,
-    };
+    if target.config.is_some() {
+        return Ok(Found { host, config, facts, cluster: described });
+    }
+    let cluster = load::parse(RECORD, text)?;
+    // The kept description knows the node's name, which need not be the machine's.
+    let config = recorded(&cluster, &config, &facts).map_or(config, |kept| as_operator(target, kept));
     Ok(Found { host, config, facts, cluster })
+}
+
+/// Which host of a kept description a connected one is: by the address that it was named by, its own addresses, or its hostname.
+fn recorded<'a>(cluster: &'a Cluster, named: &HostConfig, facts: &Facts) -> Option<&'a HostConfig> {
+    let nodes: Vec<&HostConfig> = cluster.nodes().collect();
+    let find = |is: &dyn Fn(&HostConfig) -> bool| nodes.iter().copied().find(|host| is(host));
+    let own = |host: &HostConfig| {
+        let address = host.address.to_string().parse().ok();
+        [address, host.node_ip].into_iter().flatten().any(|address| facts.addresses.contains(&address))
+    };
+    find(&|host| host.address == named.address)
+        .or_else(|| find(&own))
+        .or_else(|| find(&|host| host.name.as_ref().is_some_and(|name| name.as_str() == facts.hostname)))
 }

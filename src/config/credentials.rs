@@ -21,6 +21,8 @@ pub struct Credentials {
     pub cert: Option<String>,
     /// Its key, in PEM.
     pub key: Option<SecretString>,
+    /// The key is placed by a step of its own; what is in `key` only says that there is one.
+    pub key_apart: bool,
 }
 
 impl Credentials {
@@ -31,6 +33,8 @@ impl Credentials {
             Datastore::Postgres(server) | Datastore::Mysql(server) | Datastore::Mariadb(server) => match server {
                 Server::External(external) => Self::of(external),
                 Server::Dsn(reference) => Self::dsn(reference),
+                // Certificates that are made when they are needed.
+                Server::Managed(_) => Ok(Self::default()),
             },
             Datastore::Other(other) => Self::dsn(&other.dsn),
         }
@@ -50,6 +54,7 @@ impl Credentials {
         let stands = |what: &str| Some(SecretString::from(what.to_owned()));
         let shown = |what: &str| Some(format!("(the {what})\n"));
         match datastore {
+            _ if datastore.managed().is_some() => Self::default(),
             Datastore::Sqlite(_) => Self::default(),
             Datastore::Postgres(Server::External(external))
             | Datastore::Mysql(Server::External(external))
@@ -59,6 +64,7 @@ impl Credentials {
                 ca: external.tls.ca.as_ref().and_then(|_| shown("CA")),
                 cert: external.tls.cert.as_ref().and_then(|_| shown("client certificate")),
                 key: external.tls.key.as_ref().and_then(|_| stands("(the key)\n")),
+                key_apart: false,
             },
             _ => Self { dsn: stands("DSN"), ..Self::default() },
         }
@@ -76,6 +82,7 @@ impl Credentials {
             ca: pem(&tls.ca, "tls.ca")?,
             cert: pem(&tls.cert, "tls.cert")?,
             key: pem(&tls.key, "tls.key")?.map(SecretString::from),
+            key_apart: false,
         })
     }
 

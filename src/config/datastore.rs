@@ -32,6 +32,26 @@ impl Default for Datastore {
 }
 
 impl Datastore {
+    /// The engine, where it is one that runs as a server and that etcdless knows.
+    pub fn engine(&self) -> Option<ServerEngine> {
+        match self {
+            Self::Postgres(_) => Some(ServerEngine::Postgres),
+            Self::Mysql(_) => Some(ServerEngine::Mysql),
+            Self::Mariadb(_) => Some(ServerEngine::Mariadb),
+            Self::Sqlite(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// The server that etcdless keeps itself, if it is one.
+    pub fn managed(&self) -> Option<&Managed> {
+        match self {
+            Self::Postgres(Server::Managed(managed))
+            | Self::Mysql(Server::Managed(managed))
+            | Self::Mariadb(Server::Managed(managed)) => Some(managed),
+            _ => None,
+        }
+    }
+
     /// The server, where it is described by its parts.
     pub fn external(&self) -> Option<&External> {
         match self {
@@ -55,6 +75,7 @@ impl Datastore {
                         .collect()
                 }
                 Server::Dsn(reference) => reference.file_mut().into_iter().collect(),
+                Server::Managed(_) => Vec::new(),
             },
             Self::Other(other) => other.dsn.file_mut().into_iter().collect(),
         }
@@ -65,10 +86,63 @@ impl Datastore {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Server {
+    /// One that etcdless installs and keeps on a host of its own.
+    Managed(Managed),
     /// One that somebody else keeps.
     External(Box<External>),
     /// One that somebody else keeps, described by the text that kine's `--endpoint` takes.
     Dsn(SecretRef),
+}
+
+/// The engines that run as a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerEngine {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL.
+    Mysql,
+    /// MariaDB.
+    Mariadb,
+}
+
+impl ServerEngine {
+    /// As its makers write it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Mysql => "MySQL",
+            Self::Mariadb => "MariaDB",
+        }
+    }
+
+    /// As cluster.yaml and playbooks write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+        }
+    }
+
+    /// The port that it listens on where nobody says otherwise.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Postgres => 5432,
+            Self::Mysql | Self::Mariadb => 3306,
+        }
+    }
+}
+
+/// A database server that etcdless installs and keeps. Each shard has a database of its own there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Managed {
+    /// The name of a host with `role: datastore`.
+    pub host: DnsLabel,
+    /// Folders of keys below /registry, such as `events`, that get a partition of kine's table for themselves when it is made; PostgreSQL only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<String>,
 }
 
 /// A DSN of kine's.

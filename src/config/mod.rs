@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use datastore::{Datastore, Dsn, External, SecretRef, Server, Shard, Tls, TlsMode};
+pub use datastore::{Datastore, Dsn, External, Managed, SecretRef, Server, ServerEngine, Shard, Tls, TlsMode};
 pub use names::{Address, AddressError, DnsLabel, ServerAddress, Version};
 
 /// The only `apiVersion` that this program reads.
@@ -360,6 +360,15 @@ pub enum Role {
     ControlPlane,
     /// Runs Pods only.
     Worker,
+    /// Runs a database server that etcdless keeps, and nothing of Kubernetes.
+    Datastore,
+}
+
+impl Role {
+    /// Whether a machine of this role is a node of the cluster.
+    pub fn is_node(self) -> bool {
+        matches!(self, Self::ControlPlane | Self::Worker)
+    }
 }
 
 /// Overrides of the user's ssh_config.
@@ -409,6 +418,11 @@ impl Cluster {
     /// The host that `init` builds the first control plane on. `validate` guarantees that there is one.
     pub fn first_control_plane(&self) -> Option<&Host> {
         self.spec.hosts.iter().find(|host| host.role == Role::ControlPlane)
+    }
+
+    /// The hosts that are nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Host> {
+        self.spec.hosts.iter().filter(|host| host.role.is_node())
     }
 
     /// Every store by its shard's name: `main`, then the shards.

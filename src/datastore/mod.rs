@@ -1,6 +1,7 @@
 //! One file an engine. Each says what kine is told of a store, and what a host must have for it.
 
 pub mod check;
+pub mod managed;
 pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
@@ -67,6 +68,11 @@ fn store(shard: &str, datastore: &Datastore, pool: u16, credentials: &Credential
         Datastore::Postgres(Server::Dsn(_)) => dsn(credentials, &["postgres", "postgresql"])?,
         Datastore::Mysql(Server::Dsn(_)) | Datastore::Mariadb(Server::Dsn(_)) => dsn(credentials, &["mysql"])?,
         Datastore::Other(_) => dsn(credentials, &[])?,
+        Datastore::Postgres(Server::Managed(managed))
+        | Datastore::Mysql(Server::Managed(managed))
+        | Datastore::Mariadb(Server::Managed(managed)) => {
+            return Err(Failure::new(Kind::Internal, format!("the server on {} was not looked at", managed.host)));
+        }
     };
     // kine's own default is unlimited, which a server answers with "too many connections" under load.
     store.flags.push(format!("--datastore-max-open-connections={pool}"));
@@ -102,8 +108,8 @@ fn files(shard: &str, credentials: &Credentials) -> Vec<File> {
     let public = |name: &str, text: &Option<String>| {
         text.as_ref().map(|text| File::new(format!("{folder}/{name}"), 0o600, text.as_str()))
     };
-    let key =
-        credentials.key.as_ref().map(|key| File::secret(format!("{folder}/client.key"), 0o600, key.expose_secret()));
+    let key = credentials.key.as_ref().filter(|_| !credentials.key_apart);
+    let key = key.map(|key| File::secret(format!("{folder}/client.key"), 0o600, key.expose_secret()));
     public("ca.crt", &credentials.ca).into_iter().chain(public("client.crt", &credentials.cert)).chain(key).collect()
 }
 

@@ -4,10 +4,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Store, files, folder, percent_encoded};
 use crate::config::credentials::Credentials;
-use crate::config::{External, ServerAddress, TlsMode};
+use crate::config::{External, ServerAddress, ServerEngine, TlsMode};
 
-/// MySQL's own port.
-pub const PORT: u16 = 3306;
+const PORT: u16 = ServerEngine::Mysql.port();
 
 /// What kine is told of an external server: `mysql://USER:PASSWORD@NET(ADDRESS)/DATABASE?PARAMETERS`.
 ///

@@ -4,10 +4,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Store, files, folder, percent_encoded};
 use crate::config::credentials::Credentials;
-use crate::config::{External, ServerAddress, TlsMode};
+use crate::config::{External, ServerAddress, ServerEngine, TlsMode};
 
-/// PostgreSQL's own port.
-pub const PORT: u16 = 5432;
+const PORT: u16 = ServerEngine::Postgres.port();
 
 /// What kine is told of an external server.
 ///

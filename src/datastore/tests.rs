@@ -18,6 +18,7 @@ fn credentials(tls: bool) -> Credentials {
         ca: pem("ca"),
         cert: pem("cert"),
         key: pem("key").map(Into::into),
+        key_apart: false,
     }
 }
 

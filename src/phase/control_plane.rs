@@ -9,7 +9,7 @@ use crate::config::{Cluster, Placement, Ssh, yaml};
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op, Script, sha256};
 
-/// Where a control plane keeps the description of its cluster.
+/// Where a control plane, and the host of a server, keeps the description of its cluster.
 pub const RECORD: &str = "/etc/etcdless/cluster.yaml";
 
 /// Seconds that the API server has to become ready; kubeadm's own figure is 4 minutes.
@@ -19,7 +19,7 @@ const API_DEADLINE: u64 = 240;
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let patches = patch_files(context.cluster, context.assets)?.iter().map(File::sha256).collect::<String>();
     let digest = sha256(format!("{}{patches}", document(context)?.sha256()).as_bytes());
-    let record = File::new(RECORD, 0o644, record(context)?);
+    let record = record(context)?;
     let described = Op::Script(Script {
         text: include_str!("scripts/describe.sh").into(),
         args: vec![RECORD.into()],
@@ -64,7 +64,7 @@ fn api_server(context: &Context<'_>, digest: &str) -> Result<Step, Failure> {
     Ok(match context.cluster.spec.kine.placement {
         Placement::StaticPod | Placement::Systemd => step.after(["kine"]),
         // The sidecar comes up with the API server's Pod, so it is proven afterwards.
-        Placement::Sidecar => step.after(kine::placed_ids(context)?).after([image_step("kine")]),
+        Placement::Sidecar => step.after(kine::placed_ids(context)?).after([image_step("kine")]).after_servers(context),
     })
 }
 
@@ -81,7 +81,7 @@ fn controllers(digest: &str) -> Step {
 }
 
 /// The description as it is kept: the node's name filled in, how this operator logs in left out.
-fn record(context: &Context<'_>) -> Result<String, Failure> {
+pub(super) fn record(context: &Context<'_>) -> Result<File, Failure> {
     let mut kept: Cluster = context.cluster.clone();
     for host in &mut kept.spec.hosts {
         host.ssh = Ssh::default();
@@ -90,6 +90,7 @@ fn record(context: &Context<'_>) -> Result<String, Failure> {
             host.name = context.node.name.parse().ok();
         }
     }
-    yaml::to_string(&kept)
-        .map_err(|error| Failure::new(Kind::Internal, format!("cannot write the cluster's description: {error}")))
+    let text = yaml::to_string(&kept)
+        .map_err(|error| Failure::new(Kind::Internal, format!("cannot write the cluster's description: {error}")))?;
+    Ok(File::new(RECORD, 0o644, text))
 }

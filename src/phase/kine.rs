@@ -34,6 +34,11 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     Ok(steps)
 }
 
+/// The ID of the step that makes a folder.
+pub(super) fn folder_step(path: &str) -> String {
+    format!("kine/folder{}", path.replace('/', "-"))
+}
+
 /// The ID of the step that proves a shard's kine.
 fn proven_step(shard: &str) -> String {
     if shard == MAIN { "kine/proven".into() } else { format!("kine/proven-{shard}") }
@@ -60,7 +65,7 @@ fn placed(context: &Context<'_>, files: Vec<File>) -> Vec<Step> {
         .into_iter()
         .map(|(path, mode)| {
             let op = Op::Directory { path: path.clone(), mode };
-            Step::new(format!("kine/folder{}", path.replace('/', "-")), format!("make {path}"), op)
+            Step::new(folder_step(&path), format!("make {path}"), op)
         })
         .collect();
     let ids: Vec<String> = folders.iter().map(|step| step.id.clone()).collect();
@@ -77,7 +82,8 @@ fn placed(context: &Context<'_>, files: Vec<File>) -> Vec<Step> {
         Step::new(format!("kine/file/{name}"), format!("write {}", file.path), Op::File(file))
             .after(after.iter().cloned())
     };
-    steps.extend(others.into_iter().map(|file| step(file, &ids)));
+    // A client's certificate comes after its key.
+    steps.extend(others.into_iter().map(|file| step(file, &ids).after(["datastore"])));
     let before: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
     steps.extend(starters.into_iter().map(|file| step(file, &before)));
     steps
@@ -100,6 +106,7 @@ fn under_systemd(context: &Context<'_>, processes: &[Process], placed: &[Step]) 
         Step::new(unit_step(&process.shard), format!("start {}", process.name()), unit)
             .after(["kine/program", "datastore"])
             .after(placed.iter().map(|step| step.id.clone()))
+            .after_servers(context)
     }));
     steps
 }

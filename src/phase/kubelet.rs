@@ -29,6 +29,10 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     )
     .after(["node", "datastore", "endpoint", "kubelet/certificates"])
     .after(before_the_kubelet(context)?);
+    let started = match context.cluster.spec.kine.placement {
+        Placement::StaticPod => started.after_servers(context),
+        Placement::Systemd | Placement::Sidecar => started,
+    };
     let patches = kubeadm::patch_files(context.cluster, context.assets)?.into_iter().map(|file| {
         let id = format!("kubelet/patch/{}", file.path.rsplit('/').next().unwrap_or_default());
         Step::new(id, format!("write {}", file.path), Op::File(file))

@@ -17,8 +17,8 @@ pub mod verify;
 use crate::artifact::Sources;
 use crate::assets::Assets;
 use crate::cluster::node::Node;
-use crate::config::Cluster;
-use crate::datastore::Stores;
+use crate::config::{Cluster, Role};
+use crate::datastore::{Stores, managed};
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::op::Op;
@@ -30,6 +30,8 @@ pub struct Phase {
     pub name: &'static str,
     /// One sentence for help and progress.
     pub about: &'static str,
+    /// Whether it has to do with hosts of a role.
+    pub concerns: fn(Role) -> bool,
     /// What the phase wants on a host. Pure.
     pub steps: fn(&Context<'_>) -> Result<Vec<Step>, Failure>,
 }
@@ -47,10 +49,21 @@ pub struct Context<'a> {
     pub assets: &'a Assets,
     /// What the sources said about files that are still missing: digests and sizes.
     pub sources: &'a Sources,
-    /// What each kine is told of its store.
+    /// What each kine of this host is told of its store.
     pub stores: &'a Stores,
+    /// The servers that etcdless keeps, on whichever host.
+    pub servers: &'a [Kept],
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<&'a str>,
+}
+
+/// A server that etcdless keeps, with its certificates and those of its clients.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// What it is.
+    pub server: managed::Server,
+    /// What lets it and its clients know each other.
+    pub certificates: managed::Set,
 }
 
 /// One thing that a host should have, with its place in the order.
@@ -64,12 +77,14 @@ pub struct Step {
     pub op: Op,
     /// IDs of steps, or names of whole phases, that must be done before; what the plan does not hold counts as done.
     pub after: Vec<String>,
+    /// The same on other hosts: their labels, and a step or a whole phase there.
+    pub after_on: Vec<(String, String)>,
 }
 
 impl Step {
     /// A step that waits for nothing.
     pub fn new(id: impl Into<String>, title: impl Into<String>, op: Op) -> Self {
-        Self { id: id.into(), title: title.into(), op, after: Vec::new() }
+        Self { id: id.into(), title: title.into(), op, after: Vec::new(), after_on: Vec::new() }
     }
 
     /// The same step, after others.
@@ -77,6 +92,19 @@ impl Step {
     pub fn after<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.after.extend(ids.into_iter().map(Into::into));
         self
+    }
+
+    /// The same step, after a step or a whole phase of another host.
+    #[must_use]
+    pub fn after_on(mut self, host: &str, id: &str) -> Self {
+        self.after_on.push((host.into(), id.into()));
+        self
+    }
+
+    /// The same step, once every server that etcdless keeps is ready.
+    #[must_use]
+    pub fn after_servers(self, context: &Context<'_>) -> Self {
+        context.servers.iter().fold(self, |step, kept| step.after_on(&kept.server.host, "datastore"))
     }
 
     /// The phase's name.
@@ -87,16 +115,21 @@ impl Step {
 
 /// All phases that change hosts, in order. `preflight` comes before and `verify` after them; both only read hosts.
 pub const PHASES: &[Phase] = &[
-    Phase { name: "artifacts", about: "fetch and verify every file and image", steps: artifacts::steps },
-    Phase { name: "node", about: "kernel, swap, container runtime, kubelet files", steps: node::steps },
-    Phase { name: "datastore", about: "prepare the SQL database", steps: datastore::steps },
-    Phase { name: "endpoint", about: "the API's name", steps: endpoint::steps },
-    Phase { name: "kubelet", about: "certificates, kubeconfigs, kubelet running", steps: kubelet::steps },
-    Phase { name: "kine", about: "kine, proven by write and read back", steps: kine::steps },
-    Phase {
-        name: "control-plane",
-        about: "API server, controller manager, scheduler, add-ons",
-        steps: control_plane::steps,
-    },
-    Phase { name: "network", about: "the Pod network", steps: network::steps },
+    phase("artifacts", "fetch and verify every file and image", Role::is_node, artifacts::steps),
+    phase("node", "kernel, swap, container runtime, kubelet files", Role::is_node, node::steps),
+    phase("datastore", "prepare the SQL database", |_| true, datastore::steps),
+    phase("endpoint", "the API's name", Role::is_node, endpoint::steps),
+    phase("kubelet", "certificates, kubeconfigs, kubelet running", Role::is_node, kubelet::steps),
+    phase("kine", "kine, proven by write and read back", Role::is_node, kine::steps),
+    phase("control-plane", "API server, controller manager, scheduler, add-ons", Role::is_node, control_plane::steps),
+    phase("network", "the Pod network", Role::is_node, network::steps),
 ];
+
+const fn phase(
+    name: &'static str,
+    about: &'static str,
+    concerns: fn(Role) -> bool,
+    steps: fn(&Context<'_>) -> Result<Vec<Step>, Failure>,
+) -> Phase {
+    Phase { name, about, concerns, steps }
+}

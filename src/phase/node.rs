@@ -3,16 +3,13 @@
 use ipnet::IpNet;
 
 use super::{Context, Step};
-use crate::cluster::versions::{self, Support};
+use crate::cluster::versions;
 use crate::failure::{Failure, Kind};
 use crate::playbook::{self, Inputs, Task, Versions};
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let version = &context.cluster.spec.kubernetes.version;
-    let support = versions::support(version)
-        .ok_or_else(|| Failure::new(Kind::Config, format!("Kubernetes {version} is not supported")))?;
-    let tasks = playbook::tasks(context.assets, &inputs(context, &support), context.facts)?;
+    let tasks = playbook::tasks(context.assets, &inputs(context)?, context.facts)?;
     Ok(tasks.into_iter().map(step).collect())
 }
 
@@ -25,9 +22,13 @@ fn id(name: &str) -> String {
     format!("node/{name}")
 }
 
-fn inputs(context: &Context<'_>, support: &Support) -> Inputs {
+/// What playbooks may know of a node.
+pub(super) fn inputs(context: &Context<'_>) -> Result<Inputs, Failure> {
     let spec = &context.cluster.spec;
-    Inputs {
+    let version = &spec.kubernetes.version;
+    let support = versions::support(version)
+        .ok_or_else(|| Failure::new(Kind::Config, format!("Kubernetes {version} is not supported")))?;
+    Ok(Inputs {
         versions: Versions {
             kubernetes: spec.kubernetes.version.to_string(),
             containerd: support.containerd.into(),
@@ -43,5 +44,6 @@ fn inputs(context: &Context<'_>, support: &Support) -> Inputs {
             .iter()
             .any(|net| matches!(net, IpNet::V6(_))),
         restrict_oom_score: context.node.restrict_oom_score,
-    }
+        server: None,
+    })
 }

@@ -65,7 +65,7 @@ pub fn names() -> Vec<&'static str> {
 /// Every step that the phases want on a host, chosen or not, in order.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
-    for phase in PHASES {
+    for phase in PHASES.iter().filter(|phase| (phase.concerns)(context.node.role)) {
         steps.extend((phase.steps)(context)?);
     }
     link_fetches(&mut steps);

@@ -1,12 +1,13 @@
-//! The one place that changes hosts. A host's steps run as soon as those before them are done, several at once.
+//! The one place that changes hosts. Steps run as soon as those before them are done, several at once on each host.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Step;
 use super::plan::Plan;
@@ -35,43 +36,95 @@ pub struct Run {
     pub ui: Ui,
 }
 
-/// How long each phase took on a host, in the order in which they began: seconds from its first step's start to its last step's end.
+/// How long each phase took, in the order in which they began: seconds from its first step's start to its last step's end.
 pub type Timings = Vec<(String, f64)>;
 
-/// Does what the plan says. The first failure stops the host: steps that already run are finished, what is done stays done.
-pub async fn run(run: &Run, host: &impl Mutate, arch: &str, plan: &Plan) -> Result<Timings, Failure> {
-    let mut waiting: Vec<&Step> = plan.changes().map(|(step, _)| step).collect();
-    let mut open: HashSet<&str> = waiting.iter().map(|step| step.id.as_str()).collect();
+/// A host with what is to become of it.
+#[derive(Debug)]
+pub struct Target<'a, H> {
+    /// The host.
+    pub host: &'a H,
+    /// `amd64` or `arm64`.
+    pub arch: &'static str,
+    /// What is to be done.
+    pub plan: &'a Plan,
+}
+
+/// Does what the plans say, on all hosts at once. A failure stops its host and those that wait for it: steps that already run are
+/// finished, what is done stays done.
+pub async fn run<H: Mutate>(run: &Run, targets: &[Target<'_, H>]) -> Result<Timings, Failure> {
+    let board = Board::of(targets.iter().map(|target| target.plan));
+    let hosts = targets.iter().map(|target| async {
+        let outcome = one_host(run, target, &board).await;
+        board.ended(&target.plan.host);
+        outcome
+    });
+    let outcomes: Vec<Outcome> = join_all(hosts).await;
+    let (mut left, mut waited) = (Vec::new(), None);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Failed(failure) => return Err(failure),
+            Outcome::Stopped(text) => left.push(text),
+            Outcome::Waits(failure) => waited = Some(failure),
+        }
+    }
+    if !left.is_empty() {
+        let text = format!("interrupted: {} are left to do; what is done stays done", left.join(", "));
+        return Err(Failure::new(Kind::Interrupted, text).hint("run the same command again to go on"));
+    }
+    waited.map_or_else(|| Ok(board.timings()), Err)
+}
+
+/// How a host's part of a run ended.
+enum Outcome {
+    Done,
+    Failed(Failure),
+    /// Ctrl-C: how many steps are left.
+    Stopped(String),
+    /// What the next step waits for will never be done.
+    Waits(Failure),
+}
+
+async fn one_host<H: Mutate>(run: &Run, target: &Target<'_, H>, board: &Board) -> Outcome {
+    let label = &target.plan.host;
+    let mut waiting: Vec<&Step> = target.plan.changes().map(|(step, _)| step).collect();
     let mut running = FuturesUnordered::new();
     let mut failed: Option<Failure> = None;
-    let mut clock = Clock::default();
+    let mut news = board.watch();
     loop {
+        news.mark_unchanged();
         let stopped = run.stop.load(Ordering::Relaxed);
         while failed.is_none() && !stopped && running.len() < AT_ONCE {
-            let Some(next) = waiting.iter().position(|step| !step.after.iter().any(|id| open.contains(id.as_str())))
-            else {
-                break;
-            };
+            let Some(next) = waiting.iter().position(|step| board.is_ready(label, step)) else { break };
             let step = waiting.remove(next);
-            clock.begin(step.phase());
-            running.push(async move { (step, one(run, host, arch, &plan.host, step).await) });
+            board.begin(step.phase());
+            running.push(async move { (step, one(run, target.host, target.arch, label, step).await) });
         }
-        let Some((step, outcome)) = running.next().await else { break };
-        clock.end(step.phase());
-        open.remove(step.id.as_str());
-        if let Err(failure) = outcome {
-            failed.get_or_insert(failure);
+        if running.is_empty() {
+            // Nothing here can go on by itself: another host must finish something, or has ended and never will.
+            let halted = failed.is_some() || stopped || waiting.is_empty() || board.is_stuck(label, &waiting);
+            if halted || news.changed().await.is_err() {
+                break;
+            }
+            continue;
+        }
+        tokio::select! {
+            Some((step, outcome)) = running.next() => {
+                board.end(step.phase());
+                match outcome {
+                    Ok(()) => board.done(label, &step.id),
+                    Err(failure) => drop(failed.get_or_insert(failure)),
+                }
+            }
+            _ = news.changed() => {}
         }
     }
     match failed {
-        Some(failure) => Err(failure),
-        None if waiting.is_empty() => Ok(clock.timings()),
-        None if run.stop.load(Ordering::Relaxed) => Err(Failure::new(
-            Kind::Interrupted,
-            format!("interrupted: {} steps of {} are left to do; what is done stays done", waiting.len(), plan.host),
-        )
-        .hint("run the same command again to go on")),
-        None => Err(Failure::new(Kind::Internal, format!("steps wait for each other: {}", waiting[0].id))),
+        Some(failure) => Outcome::Failed(failure),
+        None if waiting.is_empty() => Outcome::Done,
+        None if run.stop.load(Ordering::Relaxed) => Outcome::Stopped(format!("{} steps of {label}", waiting.len())),
+        None => Outcome::Waits(Failure::new(Kind::Internal, format!("steps wait for each other: {}", waiting[0].id))),
     }
 }
 
@@ -160,6 +213,83 @@ pub fn kind(error: &RemoteError) -> Kind {
         RemoteError::Locked { .. } => Kind::Locked,
         RemoteError::Garbled { .. } => Kind::Internal,
         _ => Kind::Connection,
+    }
+}
+
+/// What the hosts of a run know of each other: which steps are not done yet, who has ended, and how long phases took.
+struct Board {
+    state: watch::Sender<State>,
+    clock: Mutex<Clock>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Changes that are not done yet, by host.
+    open: BTreeMap<String, BTreeSet<String>>,
+    /// Hosts that do nothing any more.
+    ended: BTreeSet<String>,
+}
+
+impl Board {
+    fn of<'a>(plans: impl Iterator<Item = &'a Plan>) -> Self {
+        let ids = |plan: &Plan| plan.changes().map(|(step, _)| step.id.clone()).collect();
+        let open = plans.map(|plan| (plan.host.clone(), ids(plan))).collect();
+        Self { state: watch::Sender::new(State { open, ended: BTreeSet::new() }), clock: Mutex::default() }
+    }
+
+    fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    fn done(&self, host: &str, id: &str) {
+        self.state.send_modify(|state| {
+            state.open.get_mut(host).map(|open| open.remove(id));
+        });
+    }
+
+    fn ended(&self, host: &str) {
+        self.state.send_modify(|state| {
+            state.ended.insert(host.to_owned());
+        });
+    }
+
+    fn is_ready(&self, host: &str, step: &Step) -> bool {
+        let state = self.state.borrow();
+        !step.after.iter().any(|id| state.is_open(host, id)) && state.awaited(step).next().is_none()
+    }
+
+    /// Whether none of these steps can ever begin: each waits for another one here, or for a host that has ended.
+    fn is_stuck(&self, host: &str, waiting: &[&Step]) -> bool {
+        let state = self.state.borrow();
+        waiting.iter().all(|step| {
+            step.after.iter().any(|id| state.is_open(host, id))
+                || state.awaited(step).any(|other| state.ended.contains(other))
+        })
+    }
+
+    fn begin(&self, phase: &str) {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).begin(phase);
+    }
+
+    fn end(&self, phase: &str) {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).end(phase);
+    }
+
+    fn timings(&self) -> Timings {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).timings()
+    }
+}
+
+impl State {
+    /// Whether a step, or a step of a phase, is not done yet on a host.
+    fn is_open(&self, host: &str, id: &str) -> bool {
+        let of_phase = |step: &String| step.split_once('/').is_some_and(|(phase, _)| phase == id);
+        self.open.get(host).is_some_and(|open| open.contains(id) || (!id.contains('/') && open.iter().any(of_phase)))
+    }
+
+    /// The hosts that a step still waits for.
+    fn awaited<'a>(&self, step: &'a Step) -> impl Iterator<Item = &'a String> {
+        step.after_on.iter().filter(|(host, id)| self.is_open(host, id)).map(|(host, _)| host)
     }
 }
 

@@ -1,21 +1,29 @@
-//! From a description and a connected host to a plan: look, check, ask the sources, compare. Changes nothing anywhere.
+//! From a description and connected hosts to plans: look, check, ask the sources, compare. Changes nothing anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use secrecy::SecretString;
 
 use super::plan::{self, Plan, Selection};
 use super::preflight::{self, Ignore};
-use super::{Context, runner};
+use super::{Context, Kept, Step, runner};
 use crate::artifact::catalogue::catalogue;
 use crate::artifact::{Item, Sources, source};
 use crate::assets::Assets;
 use crate::cluster::node::Node;
+use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Host as HostConfig};
-use crate::datastore::Stores;
+use crate::datastore::{Stores, managed};
 use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
 use crate::op::Op;
 use crate::playbook;
-use crate::remote::Query;
+use crate::remote::{Query, Question};
+
+/// How long a host may take to answer a small question.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// What is wanted, read from files and flags before any host is asked.
 #[derive(Debug)]
@@ -24,8 +32,8 @@ pub struct Desired {
     pub cluster: Cluster,
     /// Templates and playbooks.
     pub assets: Assets,
-    /// What each kine is told of its store.
-    pub stores: Stores,
+    /// What lets us into the stores, in the order of [`Cluster::datastores`].
+    pub credentials: Vec<Credentials>,
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<String>,
     /// The chosen phases.
@@ -34,62 +42,91 @@ pub struct Desired {
     pub ignore: Ignore,
 }
 
-/// What was seen of a host, and what is to become of it.
+/// What was seen of all hosts, and what is to become of them.
 #[derive(Debug)]
 pub struct Surveyed {
+    /// In the order in which the hosts were given.
+    pub hosts: Vec<Seen>,
+    /// What preflight has to say without stopping.
+    pub warnings: Vec<preflight::Warning>,
+}
+
+/// What was seen of a host, and what is to become of it.
+#[derive(Debug)]
+pub struct Seen {
     /// The host as a node.
     pub node: Node,
     /// What it looks like.
     pub facts: Facts,
     /// What is to be done.
     pub plan: Plan,
-    /// What preflight has to say without stopping.
-    pub warnings: Vec<preflight::Warning>,
+}
+
+/// A connected host with its description.
+#[derive(Debug)]
+pub struct Place<'a, H> {
+    /// The host.
+    pub host: &'a H,
+    /// Its description.
+    pub config: &'a HostConfig,
+}
+
+/// A host as far as it is known: expected at first, then seen.
+struct Known<'a> {
+    node: Node,
+    facts: &'a Facts,
 }
 
 impl Desired {
-    /// Surveys one host. One look is enough nearly always, since what to ask follows from a plan for a machine as one expects it.
-    pub async fn survey(&self, host: &impl Query, config: &HostConfig) -> Result<Surveyed, Failure> {
-        let expected = Facts::expected(&config.address);
-        let mut probes = preflight::probes();
-        probes.extend(playbook::probes(&self.assets)?);
-        probes.extend(self.probes(&self.node(config, &expected)?, &expected)?);
-        let mut facts = look(host, &probes).await?;
+    /// Surveys all hosts at once. One look is enough nearly always, since what to ask follows from a plan for machines as one expects them.
+    pub async fn survey<H: Query>(&self, places: &[Place<'_, H>]) -> Result<Surveyed, Failure> {
+        let expected: Vec<Facts> = places.iter().map(|place| Facts::expected(&place.config.address)).collect();
+        let known = self.known(places, &expected)?;
+        let servers = placeholders(&self.servers(&known));
+        let mut probes = self.probes(&known, &servers)?;
+        let general = [preflight::probes(), playbook::probes(&self.assets)?];
+        probes.iter_mut().for_each(|own| general.iter().for_each(|probes| own.extend(probes.clone())));
+        let mut facts = try_join_all(places.iter().zip(&probes).map(|(place, probes)| look(place, probes))).await?;
+
         let warnings = match self.selection.has("preflight") {
-            true => preflight::check(&self.cluster, &[(config, &facts)], &need(&facts), &self.ignore)?,
+            true => self.preflight(places, &facts)?,
             false => Vec::new(),
         };
-        let node = self.node(config, &facts)?;
-        let needed = self.probes(&node, &facts)?;
-        if !needed.is_within(&probes) {
-            probes.extend(needed);
-            facts = look(host, &probes).await?;
-        }
-        let sources = self.sources(host, config, &node, &facts).await?;
-        let plan = self.plan(&node, &facts, &sources)?;
-        Ok(Surveyed { node, facts, plan, warnings })
+        let known = self.known(places, &facts)?;
+        let needed = self.probes(&known, &placeholders(&self.servers(&known)))?;
+        let again = places.iter().zip(probes).zip(needed).zip(&facts).map(async |(((place, asked), needed), facts)| {
+            if needed.is_within(&asked) {
+                return Ok(facts.clone());
+            }
+            let mut both = asked;
+            both.extend(needed);
+            look(place, &both).await
+        });
+        let looked = try_join_all(again).await?;
+        facts = looked;
+
+        let known = self.known(places, &facts)?;
+        let servers = self.certified(places, &known).await?;
+        let plans = places.iter().zip(&known).map(async |(place, known)| {
+            let stores = self.stores(known, &servers)?;
+            let sources = self.sources(place, known, &stores, &servers).await?;
+            self.plan(known, &sources, &stores, &servers)
+        });
+        let plans = try_join_all(plans).await?;
+        let nodes: Vec<Node> = known.into_iter().map(|known| known.node).collect();
+        let hosts = nodes.into_iter().zip(facts).zip(plans).map(|((node, facts), plan)| Seen { node, facts, plan });
+        Ok(Surveyed { hosts: hosts.collect(), warnings })
     }
 
-    /// Asks the sources for digests and sizes of what the host lacks; asks nothing where it lacks nothing.
-    async fn sources(
-        &self,
-        host: &impl Query,
-        config: &HostConfig,
-        node: &Node,
-        facts: &Facts,
-    ) -> Result<Sources, Failure> {
-        let plan = self.plan(node, facts, &Sources::default())?;
-        let names: BTreeSet<&str> = plan.changes().filter_map(|(step, _)| transfer(&step.op)).collect();
-        if names.is_empty() {
-            return Ok(Sources::default());
-        }
-        let missing: Vec<Item> = catalogue(&self.cluster, node.arch)
-            .files
-            .into_iter()
-            .filter(|item| names.contains(item.name.as_str()))
-            .collect();
-        let artifacts = &self.cluster.spec.artifacts;
-        source::resolve(artifacts, artifacts.delivery, &missing, host, &config.label()).await
+    fn preflight<H>(&self, places: &[Place<'_, H>], facts: &[Facts]) -> Result<Vec<preflight::Warning>, Failure> {
+        let hosts: Vec<_> = places.iter().map(|place| place.config).zip(facts).collect();
+        preflight::check(&self.cluster, &hosts, need, &self.ignore)
+    }
+
+    fn known<'a, H>(&self, places: &[Place<'_, H>], facts: &'a [Facts]) -> Result<Vec<Known<'a>>, Failure> {
+        let known =
+            |(place, facts): (&Place<'_, H>, &'a Facts)| Ok(Known { node: self.node(place.config, facts)?, facts });
+        places.iter().zip(facts).map(known).collect()
     }
 
     fn node(&self, config: &HostConfig, facts: &Facts) -> Result<Node, Failure> {
@@ -99,19 +136,134 @@ impl Desired {
         })
     }
 
-    fn probes(&self, node: &Node, facts: &Facts) -> Result<Probes, Failure> {
-        Ok(plan::probes(&plan::steps(&self.context(node, facts, &Sources::default()))?))
+    /// The servers that etcdless keeps on these hosts.
+    fn servers(&self, known: &[Known<'_>]) -> Vec<managed::Server> {
+        let member = |known: &Known<'_>| managed::Member {
+            label: known.node.label.clone(),
+            role: known.node.role,
+            address: known.node.address,
+            memory: known.facts.memory_kib / 1024,
+        };
+        managed::servers(&self.cluster, &known.iter().map(member).collect::<Vec<_>>())
     }
 
-    fn plan(&self, node: &Node, facts: &Facts, sources: &Sources) -> Result<Plan, Failure> {
-        let context = self.context(node, facts, sources);
+    /// The servers with certificates that are good, or new. Only where something is to be signed, the authority's key is read.
+    async fn certified<H: Query>(&self, places: &[Place<'_, H>], known: &[Known<'_>]) -> Result<Vec<Kept>, Failure> {
+        let held: managed::Held<'_> = known.iter().map(|known| (known.node.label.as_str(), known.facts)).collect();
+        let mut kept = Vec::new();
+        for server in self.servers(known) {
+            let place = places.iter().find(|place| place.config.label() == server.host);
+            let key = match place {
+                Some(place) if managed::Set::wants_key(&server, &held) => Some(read_key(place).await?),
+                _ => None,
+            };
+            let certificates = managed::Set::of(&server, &held, key.as_ref())?;
+            kept.push(Kept { server, certificates });
+        }
+        Ok(kept)
+    }
+
+    /// What each kine of a host is told: a server that etcdless keeps lets it in by a certificate of this very host.
+    fn stores(&self, known: &Known<'_>, servers: &[Kept]) -> Result<Stores, Failure> {
+        let certificate = |shard: &str| {
+            let mut clients = servers.iter().flat_map(|kept| &kept.certificates.clients);
+            clients.find(|client| client.shard == shard && client.host == known.node.label)
+        };
+        let described: Vec<managed::Server> = servers.iter().map(|kept| kept.server.clone()).collect();
+        let credentials: Vec<Credentials> = self
+            .cluster
+            .datastores()
+            .zip(&self.credentials)
+            .map(|((shard, _), read)| {
+                certificate(shard).map_or_else(|| read.clone(), |client| client.credentials.clone())
+            })
+            .collect();
+        Stores::of(&managed::resolved(&self.cluster, &described), &credentials)
+    }
+
+    /// Asks the sources for digests and sizes of what the host lacks; asks nothing where it lacks nothing.
+    async fn sources<H: Query>(
+        &self,
+        place: &Place<'_, H>,
+        known: &Known<'_>,
+        stores: &Stores,
+        servers: &[Kept],
+    ) -> Result<Sources, Failure> {
+        let plan = self.plan(known, &Sources::default(), stores, servers)?;
+        let names: BTreeSet<&str> = plan.changes().filter_map(|(step, _)| transfer(&step.op)).collect();
+        if names.is_empty() {
+            return Ok(Sources::default());
+        }
+        let missing: Vec<Item> = catalogue(&self.cluster, known.node.arch)
+            .files
+            .into_iter()
+            .filter(|item| names.contains(item.name.as_str()))
+            .collect();
+        let artifacts = &self.cluster.spec.artifacts;
+        source::resolve(artifacts, artifacts.delivery, &missing, place.host, &place.config.label()).await
+    }
+
+    /// What facts must answer about each host.
+    fn probes(&self, known: &[Known<'_>], servers: &[Kept]) -> Result<Vec<Probes>, Failure> {
+        let of = |known: &Known<'_>| {
+            let stores = self.stores(known, servers)?;
+            let mut probes = plan::probes(&plan::steps(&self.context(known, &Sources::default(), &stores, servers))?);
+            servers.iter().for_each(|kept| probes.extend(managed::probes(&kept.server)));
+            Ok(probes)
+        };
+        known.iter().map(of).collect()
+    }
+
+    fn plan(&self, known: &Known<'_>, sources: &Sources, stores: &Stores, servers: &[Kept]) -> Result<Plan, Failure> {
+        let context = self.context(known, sources, stores, servers);
         Ok(plan::plan(&context, plan::steps(&context)?, &self.selection))
     }
 
-    /// Everything that planning may know about one host.
-    pub fn context<'a>(&'a self, node: &'a Node, facts: &'a Facts, sources: &'a Sources) -> Context<'a> {
-        let (cluster, assets, stores, manifest) = (&self.cluster, &self.assets, &self.stores, self.manifest.as_deref());
-        Context { cluster, node, facts, assets, sources, stores, manifest }
+    fn context<'a>(
+        &'a self,
+        known: &'a Known<'_>,
+        sources: &'a Sources,
+        stores: &'a Stores,
+        servers: &'a [Kept],
+    ) -> Context<'a> {
+        let (cluster, assets, manifest) = (&self.cluster, &self.assets, self.manifest.as_deref());
+        Context { cluster, node: &known.node, facts: known.facts, assets, sources, stores, servers, manifest }
+    }
+
+    /// Every step of each host, by its label, as one expects it without asking any: for texts that people look at.
+    pub fn expected(&self) -> Result<Vec<(String, Vec<Step>)>, Failure> {
+        let hosts = self.cluster.spec.hosts.iter();
+        let places: Vec<Place<'_, ()>> = hosts.map(|config| Place { host: &(), config }).collect();
+        let facts: Vec<Facts> = places.iter().map(|place| Facts::expected(&place.config.address)).collect();
+        let known = self.known(&places, &facts)?;
+        let servers = placeholders(&self.servers(&known));
+        let steps = |known: &Known<'_>| {
+            let stores = self.stores(known, &servers)?;
+            let steps = plan::steps(&self.context(known, &Sources::default(), &stores, &servers))?;
+            Ok((known.node.label.clone(), steps))
+        };
+        known.iter().map(steps).collect()
+    }
+}
+
+/// The servers with something in the place of certificates.
+fn placeholders(servers: &[managed::Server]) -> Vec<Kept> {
+    let kept =
+        |server: &managed::Server| Kept { server: server.clone(), certificates: managed::Set::placeholder(server) };
+    servers.iter().map(kept).collect()
+}
+
+/// The key of an authority, from the host that keeps it.
+pub async fn read_key<H: Query>(place: &Place<'_, H>) -> Result<SecretString, Failure> {
+    let (args, script) = (vec![managed::KEY.to_owned()], "cat -- \"$1\"");
+    let answer = place.host.ask(Question { script, args, input: Vec::new(), deadline: LOOK }).await;
+    let label = place.config.label();
+    let answer = answer.map_err(|error| {
+        Failure::new(runner::kind(&error), format!("cannot read {} on {label}: {error}", managed::KEY))
+    })?;
+    match String::from_utf8(answer.stdout) {
+        Ok(text) if answer.status == 0 => Ok(text.into()),
+        _ => Err(Failure::new(Kind::Step, format!("{} on {label} cannot be read", managed::KEY))),
     }
 }
 
@@ -124,22 +276,22 @@ fn transfer(op: &Op) -> Option<&str> {
     }
 }
 
-/// Bytes that a fresh host needs, by path, rounded up from what a control plane of Kubernetes 1.34 takes: staged files and images with
-/// their unpacked layers, then the programs. A host that was begun on needs less; how much less is not worth asking.
-fn need(facts: &Facts) -> BTreeMap<String, u64> {
-    match facts.journal.steps.is_empty() {
-        true => [
-            ("/var/lib/containerd".to_owned(), 1536 << 20),
-            ("/var/lib/etcdless".to_owned(), 512 << 20),
-            ("/usr/local".to_owned(), 512 << 20),
-        ]
-        .into(),
-        false => BTreeMap::new(),
-    }
+/// Bytes that a fresh host needs, by path, rounded up: for a node from what a control plane of Kubernetes 1.34 takes (staged files and images
+/// with their unpacked layers, then the programs), for a server its packages and an empty database with its log. A host that was begun on
+/// needs less; how much less is not worth asking.
+fn need(host: &HostConfig, facts: &Facts) -> BTreeMap<String, u64> {
+    let paths: &[(&str, u64)] = match (facts.journal.steps.is_empty(), host.role.is_node()) {
+        (true, true) => {
+            &[("/var/lib/containerd", 1536 << 20), ("/var/lib/etcdless", 512 << 20), ("/usr/local", 512 << 20)]
+        }
+        (true, false) => &[("/var/lib/etcdless", 1024 << 20), ("/usr/local", 512 << 20)],
+        (false, _) => &[],
+    };
+    paths.iter().map(|(path, bytes)| ((*path).to_owned(), *bytes)).collect()
 }
 
-async fn look(host: &impl Query, probes: &Probes) -> Result<Facts, Failure> {
-    host.facts(probes)
-        .await
-        .map_err(|error| Failure::new(runner::kind(&error), format!("cannot look at the host: {error}")))
+async fn look<H: Query>(place: &Place<'_, H>, probes: &Probes) -> Result<Facts, Failure> {
+    place.host.facts(probes).await.map_err(|error| {
+        Failure::new(runner::kind(&error), format!("cannot look at {}: {error}", place.config.label()))
+    })
 }

@@ -1,11 +1,13 @@
 //! What playbooks may know: fixed and typed.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::schema::{Artifact, Scalar};
-use crate::config::{Install, ProxyMode, Swap};
+use crate::config::{Install, ProxyMode, ServerEngine, Swap};
 use crate::facts::Facts;
 
 /// Everything that is asked for a host, as far as playbooks care.
@@ -27,6 +29,33 @@ pub struct Inputs {
     pub ipv6: bool,
     /// Whether containerd must not lower oom scores.
     pub restrict_oom_score: bool,
+    /// The database server that the host is for; it is a node where there is none.
+    pub server: Option<Server>,
+}
+
+/// A database server, as far as its settings care. Sizes are in MiB.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// What it runs.
+    pub engine: ServerEngine,
+    /// The address that it listens on.
+    pub address: IpAddr,
+    /// Its databases.
+    pub databases: Vec<String>,
+    /// Who logs in over the network.
+    pub user: String,
+    /// The networks that the user comes from, one address each.
+    pub clients: Vec<IpNet>,
+    /// All connections that it takes.
+    pub max_connections: u32,
+    /// Its own cache of pages.
+    pub buffers: u64,
+    /// What it may expect the system to cache.
+    pub cache: u64,
+    /// What one vacuum may take.
+    pub maintenance: u64,
+    /// How much of the write-ahead log is kept before a checkpoint is forced.
+    pub log: u64,
 }
 
 /// Versions as their releases write them.
@@ -50,6 +79,8 @@ pub(super) struct Scope<'a> {
     /// With its scheme.
     registry: Option<String>,
     restrict_oom_score: bool,
+    /// Only in playbooks of a server.
+    server: Option<&'a Server>,
     /// The value that each sysctl has once the playbook is done.
     sysctl: BTreeMap<&'a str, u64>,
     vars: BTreeMap<&'a str, &'a Scalar>,
@@ -86,6 +117,7 @@ impl Inputs {
             pause_image: &self.pause_image,
             registry: self.registry.as_deref().map(with_scheme),
             restrict_oom_score: self.restrict_oom_score,
+            server: self.server.as_ref(),
             sysctl,
             vars: vars.iter().chain(with).map(|(name, value)| (name.as_str(), value)).collect(),
         }

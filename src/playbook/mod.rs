@@ -1,4 +1,4 @@
-//! Node preparation that differs by distribution, as data (`playbooks/*.yaml`): steps of the closed set of operations, without loops,
+//! Preparation of nodes and database servers that differs by distribution, as data (`playbooks/*.yaml`): steps of the closed set of operations, without loops,
 //! includes or registers. A step that needs to know the cluster's state is Rust and belongs to a phase.
 
 mod inputs;
@@ -9,7 +9,7 @@ mod when;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use inputs::{Inputs, Versions};
+pub use inputs::{Inputs, Server, Versions};
 
 use crate::assets::Assets;
 use crate::facts::{Facts, Probes};
@@ -39,7 +39,8 @@ pub fn tasks(assets: &Assets, inputs: &Inputs, facts: &Facts) -> Result<Vec<Task
     let mut tasks: Vec<Task> = Vec::new();
     let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for playbook in load::all(assets)? {
-        if !playbook.when.holds(inputs, facts) {
+        let meant = playbook.server == inputs.server.as_ref().map(|server| server.engine);
+        if !meant || !playbook.when.holds(inputs, facts) {
             continue;
         }
         let variant = choose(assets, &playbook, inputs, facts)?;
@@ -122,9 +123,13 @@ fn choose<'a>(
         [] => {
             let message = format!("the playbook {name} has no variant for {}", facts.os.name);
             let known = playbook.variants.iter().map(|variant| variant.name.value.as_str()).collect::<Vec<_>>();
+            let way_out = match playbook.server {
+                None => "spec.runtime.install: release works on every distribution",
+                Some(_) => "install the server yourself and describe it under `external`, or use another distribution",
+            };
             Err(Failure::new(Kind::Preflight, message)
                 .detail(format!("{name} is {}; its variants are {}", playbook.about, known.join(", ")))
-                .hint("spec.runtime.install: release works on every distribution")
+                .hint(way_out)
                 .hint("etcdless assets export DIR, then --assets DIR, adds a variant of your own"))
         }
         [first, second, ..] => {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use super::when::When;
-use crate::config::DnsLabel;
+use crate::config::{DnsLabel, ServerEngine};
 
 /// One file below playbooks/.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,6 +19,8 @@ pub(super) struct Playbook {
     pub(super) name: Spanned<DnsLabel>,
     /// One sentence for people.
     pub(super) about: String,
+    /// The database server that it prepares a host for; a node where it is left out.
+    pub(super) server: Option<ServerEngine>,
     /// Whether the playbook applies to a host at all.
     #[serde(default)]
     pub(super) when: When,

@@ -1,7 +1,7 @@
 //! `spec.datastore`: one server or several, names that need no quoting, TLS settings that go together.
 
 use super::Violation;
-use crate::config::{Cluster, Datastore, External, ServerAddress, TlsMode};
+use crate::config::{Cluster, Datastore, External, Managed, ServerAddress, TlsMode};
 
 /// Parameters that etcdless sets itself, of all drivers.
 const OURS: [&str; 13] = [
@@ -37,6 +37,9 @@ fn engine(path: &str, datastore: &Datastore) -> Vec<Violation> {
         Datastore::Mariadb(_) => ("mariadb", mysql),
         Datastore::Sqlite(_) | Datastore::Other(_) => return Vec::new(),
     };
+    if let Some(managed) = datastore.managed() {
+        return partitions(&format!("{path}.{engine}.managed"), engine, managed);
+    }
     match datastore.external() {
         Some(external) => {
             let path = format!("{path}.{engine}.external");
@@ -44,6 +47,34 @@ fn engine(path: &str, datastore: &Datastore) -> Vec<Violation> {
         }
         None => Vec::new(),
     }
+}
+
+/// Every statement that does not name a key looks into all partitions, so they are few.
+fn partitions(path: &str, engine: &str, managed: &Managed) -> Vec<Violation> {
+    const MOST: usize = 8;
+    let folders = &managed.partitions;
+    let mut broken = Vec::new();
+    if !folders.is_empty() && engine != "postgres" {
+        let message = "this engine cannot keep revisions unique in partitions";
+        broken.push(Violation::new(at(path, "partitions"), message).suggest("remove it, or use `postgres`"));
+    }
+    if folders.len() > MOST {
+        let message = format!("{} partitions make every statement slower", folders.len());
+        broken.push(Violation::new(at(path, "partitions"), message).suggest(format!("name {MOST} at most")));
+    }
+    for (index, folder) in folders.iter().enumerate() {
+        let at = at(path, &format!("partitions[{index}]"));
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        if folder.is_empty() || folder.len() > 40 || !folder.chars().all(plain) {
+            broken.push(
+                Violation::new(at, format!("`{folder}` is no folder of keys"))
+                    .suggest("write what follows /registry/ in the keys, such as `events`, `leases` or `pods`"),
+            );
+        } else if folders[..index].contains(folder) {
+            broken.push(Violation::new(at, format!("`{folder}` is there already")).suggest("remove one"));
+        }
+    }
+    broken
 }
 
 /// kine's table has one name, so two shards in one database would be one store.

@@ -1,11 +1,15 @@
 //! The machines: how many of which role, and that no two are the same one.
 
 use super::Violation;
-use crate::config::{Address, Cluster, Datastore, Host, Role};
+use crate::config::{Address, Cluster, Datastore, DnsLabel, Host, Role, ServerEngine};
+
+/// PostgreSQL's limit, the shortest.
+const LONGEST_DATABASE: usize = 63;
 
 pub(super) fn check(cluster: &Cluster) -> Vec<Violation> {
     let hosts = &cluster.spec.hosts;
     let mut broken = roles(cluster);
+    broken.extend(servers(cluster));
     for (index, host) in hosts.iter().enumerate() {
         let earlier = &hosts[..index];
         let at = |index: usize, field: &str| format!("spec.hosts[{index}].{field}");
@@ -72,6 +76,58 @@ fn roles(cluster: &Cluster) -> Vec<Violation> {
             Violation::new(format!("spec.hosts[{index}].role"), message)
                 .suggest("remove the host: this version builds one control plane, which runs ordinary Pods too"),
         );
+    }
+    broken
+}
+
+/// Hosts of servers that etcdless keeps: each store names one, and each one is named.
+fn servers(cluster: &Cluster) -> Vec<Violation> {
+    let hosts = &cluster.spec.hosts;
+    let named = |host: &Host, name: &DnsLabel| host.name.as_ref() == Some(name);
+    let place = |index: usize| {
+        if index == 0 { "spec.datastore".into() } else { format!("spec.shards[{}].datastore", index - 1) }
+    };
+    let mut broken = Vec::new();
+    let mut engines: Vec<(&DnsLabel, ServerEngine)> = Vec::new();
+    let mut longest = 0;
+    for (index, (shard, datastore)) in cluster.datastores().enumerate() {
+        let (Some(managed), Some(engine)) = (datastore.managed(), datastore.engine()) else { continue };
+        let at = format!("{}.{}.managed.host", place(index), engine.name());
+        match hosts.iter().position(|host| named(host, &managed.host)) {
+            None => broken.push(
+                Violation::new(at, format!("no host is named `{}`", managed.host))
+                    .suggest(format!("add a host `{{ name: {}, address: ..., role: datastore }}`", managed.host)),
+            ),
+            Some(host) if hosts[host].role != Role::Datastore => broken.push(
+                Violation::new(at, format!("the host `{}` is not for a database server", managed.host))
+                    .suggest("give the server a host of its own, with `role: datastore`")
+                    .related(format!("spec.hosts[{host}]")),
+            ),
+            Some(host) => match engines.iter().find(|(name, _)| **name == managed.host) {
+                Some((_, other)) if *other != engine => broken.push(
+                    Violation::new(at, format!("`{}` is to run {} already", managed.host, other.title()))
+                        .suggest("one host runs one server; give the other a host of its own")
+                        .related(format!("spec.hosts[{host}]")),
+                ),
+                _ => engines.push((&managed.host, engine)),
+            },
+        }
+        longest = longest.max(format!("{}_{shard}", cluster.metadata.name).len());
+    }
+    if longest > LONGEST_DATABASE {
+        let message = format!("a database of {longest} letters would be named after the cluster and its shard");
+        let advice =
+            format!("shorten the name by {} letters: {LONGEST_DATABASE} is the most", longest - LONGEST_DATABASE);
+        broken.push(Violation::new("metadata.name", message).suggest(advice));
+    }
+    for (index, host) in hosts.iter().enumerate().filter(|(_, host)| host.role == Role::Datastore) {
+        let used = cluster.datastores().filter_map(|(_, datastore)| datastore.managed());
+        if !used.into_iter().any(|managed| named(host, &managed.host)) {
+            broken.push(
+                Violation::new(format!("spec.hosts[{index}].role"), format!("no store is on {}", host.label()))
+                    .suggest("name it: `datastore: { postgres: { managed: { host: NAME } } }`, or remove the host"),
+            );
+        }
     }
     broken
 }

@@ -72,7 +72,7 @@ fn pod_size(cluster: &Cluster) -> Vec<Violation> {
         return vec![violation];
     }
     let room = 1usize << (node - range.prefix_len());
-    let hosts = cluster.spec.hosts.len();
+    let hosts = cluster.nodes().count();
     let broken = (room < hosts).then(|| {
         let message = format!("podSubnet {range} holds a /{node} for {room} of the {hosts} hosts only");
         Violation::new(PODS, message).suggest("use a shorter prefix").related("spec.hosts")

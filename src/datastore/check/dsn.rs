@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
-use super::target::{Engine, Security, Target, place};
+use super::target::{Security, Target, place};
 use crate::config::ServerAddress;
+use crate::config::ServerEngine as Engine;
 use crate::remote::forward::Place;
 
 /// Parameters of files on the control planes, which this machine does not have.

@@ -1,7 +1,8 @@
 //! What is said of every engine alike. Pure.
 
 use super::Demand;
-use super::target::{Engine, Security};
+use super::target::Security;
+use crate::config::ServerEngine as Engine;
 use crate::failure::Finding;
 use crate::remote::forward::Place;
 

@@ -16,12 +16,12 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Role};
+use crate::config::{Cluster, Role, ServerEngine as Engine};
 use crate::remote::forward::{self, Forward, Place};
 use crate::remote::{Host, Query, Question, RemoteError};
 
 pub use report::{Line, Report};
-use target::{Engine, Security, Target};
+use target::{Security, Target};
 
 /// Every check in order, as `--ignore-preflight` takes it, and what it asks for.
 pub const NAMES: &[(&str, &str)] = &[
@@ -81,6 +81,9 @@ struct Tried {
     /// Whether the server was asked everything and takes writes.
     usable: bool,
 }
+
+/// What the socket of a forward is called: libpq's way of naming sockets is the one that sqlx's PostgreSQL driver knows; the other takes any.
+const SOCKET_FILE: &str = ".s.PGSQL.5432";
 
 /// Checks the cluster's stores from a host; `credentials` are in the order of [`Cluster::datastores`]. `ours` says that the host runs this
 /// very cluster already.
@@ -174,7 +177,7 @@ pub(super) async fn way(
     lines: &mut Vec<Line>,
 ) -> Result<Option<Way>, RemoteError> {
     let Some(reached) = reach(host, target, place, lines).await? else { return Ok(None) };
-    let forward = host.forward(place, target.engine.socket_file()).await?;
+    let forward = host.forward(place, SOCKET_FILE).await?;
     let trust = match (&target.ca, target.security, place) {
         (Some(ca), ..) => ca.clone(),
         (None, Security::Verify, Place::Tcp { .. }) => forward::trust(host).await?,

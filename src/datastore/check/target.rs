@@ -4,35 +4,12 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::{mysql, postgres};
+use super::super::postgres;
 use super::dsn;
 use crate::config::credentials::Credentials;
-use crate::config::{self, Datastore, External, ServerAddress, TlsMode};
+use crate::config::{self, Datastore, External, ServerAddress, ServerEngine as Engine, TlsMode};
 use crate::failure::Finding;
 use crate::remote::forward::Place;
-
-/// An engine whose servers can be checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::datastore) enum Engine {
-    Postgres,
-    Mysql,
-    Mariadb,
-}
-
-impl Engine {
-    pub(in crate::datastore) fn name(self) -> &'static str {
-        match self {
-            Self::Postgres => "PostgreSQL",
-            Self::Mysql => "MySQL",
-            Self::Mariadb => "MariaDB",
-        }
-    }
-
-    /// libpq's way of naming sockets is the one that sqlx's PostgreSQL driver knows; the other takes any.
-    pub(in crate::datastore) fn socket_file(self) -> &'static str {
-        ".s.PGSQL.5432"
-    }
-}
 
 /// How much of the server's identity the connection makes sure of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +55,8 @@ pub(in crate::datastore) fn of(datastore: &Datastore, credentials: &Credentials)
         }
     };
     match server {
+        // Looked at through what it is resolved to.
+        config::Server::Managed(_) => Ok(None),
         config::Server::External(external) => Ok(Some(external_server(engine, external, credentials))),
         config::Server::Dsn(_) => {
             let text = credentials.dsn.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
@@ -119,7 +98,7 @@ fn external_server(engine: Engine, external: &External, credentials: &Credential
 pub(super) fn place(engine: Engine, server: &ServerAddress) -> Place {
     match (server, engine) {
         (ServerAddress::Tcp { host, port }, _) => {
-            let port = port.unwrap_or(if engine == Engine::Postgres { postgres::PORT } else { mysql::PORT });
+            let port = port.unwrap_or(engine.port());
             Place::Tcp { host: host.clone(), port }
         }
         (ServerAddress::Socket(path), Engine::Postgres) => {

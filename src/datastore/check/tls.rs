@@ -19,8 +19,9 @@ use secrecy::ExposeSecret;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::target::{Engine, Security, Target};
+use super::target::{Security, Target};
 use super::{DEADLINE, Line, Server};
+use crate::config::ServerEngine as Engine;
 use crate::failure::Finding;
 use crate::remote::forward::{Door, Place};
 

@@ -12,12 +12,12 @@ pub mod seen;
 pub mod sqlite;
 mod table;
 
-use super::check::target::{self, Engine, Target};
+use super::check::target::{self, Target};
 use super::check::{self, Refusal};
 use crate::cluster::kine::probe::{self, Endpoint, ProbeError};
 use crate::cluster::kine::{self, Listener};
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Datastore};
+use crate::config::{Cluster, ServerEngine as Engine};
 use crate::failure::{Finding, Severity};
 use crate::remote::forward::Place;
 use crate::remote::{Host, RemoteError};
@@ -51,12 +51,7 @@ pub async fn status(host: &Host, cluster: &Cluster, credentials: &[Credentials])
                 through_kine(host, &listener, Status { engine: "SQLite", at: file, ..of(shard, seen) }).await?
             }
             Err(unknown) => {
-                let engine = match datastore {
-                    Datastore::Postgres(_) => Engine::Postgres.name(),
-                    Datastore::Mysql(_) => Engine::Mysql.name(),
-                    Datastore::Mariadb(_) => Engine::Mariadb.name(),
-                    Datastore::Sqlite(_) | Datastore::Other(_) => "another engine",
-                };
+                let engine = datastore.engine().map_or("another engine", Engine::title);
                 let seen = Seen::nothing(&unknown.what);
                 through_kine(host, &listener, Status { engine, at: "its DSN".into(), ..of(shard, seen) }).await?
             }
@@ -91,7 +86,7 @@ async fn through_kine(host: &Host, listener: &Listener, mut status: Status) -> R
 async fn server(host: &Host, shard: &str, target: &Target) -> Result<Status, RemoteError> {
     let mut status = Status {
         shard: shard.to_owned(),
-        engine: target.engine.name(),
+        engine: target.engine.title(),
         at: target.servers.iter().map(Place::to_string).collect::<Vec<_>>().join(", "),
         seen: None,
         wrong: Vec::new(),

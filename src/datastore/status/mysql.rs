@@ -8,8 +8,9 @@ use sqlx::{AssertSqlSafe, Column, MySqlConnection, Row};
 use super::seen::{Connections, Limit, Replication, Seen, Size, Statement, Told};
 use super::table::{self, COUNTING, Dialect, Rowset, too_long};
 use super::{Looked, count, said, statements};
+use crate::config::ServerEngine as Engine;
 use crate::datastore::check::mysql::{ask, connect, in_use, judge, number, variables};
-use crate::datastore::check::target::{Engine, Target};
+use crate::datastore::check::target::Target;
 use crate::datastore::check::{Refusal, Server, timely};
 use crate::failure::Finding;
 
@@ -61,7 +62,7 @@ pub(super) async fn look(server: &Server<'_>) -> Result<Looked, Finding> {
         replication: Some(replication(connection).await.into()),
     };
     let not_writable = judge::takes_no_writes(&variables);
-    Ok(Looked { engine: engine.name(), seen, not_writable, has_table })
+    Ok(Looked { engine: engine.title(), seen, not_writable, has_table })
 }
 
 /// A question about the table that ends by itself, in a transaction that reads only.

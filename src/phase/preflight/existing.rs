@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{ETCD_MANIFEST, Finding, RECORD, Subject};
 use crate::cluster::kine;
-use crate::config::Listen;
+use crate::config::{Datastore, Listen};
 
 /// Packages that bring a kubelet unit of their own.
 pub(super) const PACKAGES: [&str; 2] = ["kubelet", "kubeadm"];
@@ -192,6 +192,26 @@ pub(super) fn kine_port(subject: &Subject<'_>) -> Vec<Finding> {
         Listen::Tcp => port(subject, 2379, "kine"),
         Listen::Unix => Vec::new(),
     }
+}
+
+/// A server that etcdless did not install is somebody's: its settings and data are left alone.
+pub(super) fn server_port(subject: &Subject<'_>) -> Vec<Finding> {
+    let label = subject.host.label();
+    let here = |datastore: &Datastore| datastore.managed().is_some_and(|managed| managed.host.as_str() == label);
+    let Some(engine) =
+        subject.cluster.datastores().find_map(|(_, datastore)| datastore.engine().filter(|_| here(datastore)))
+    else {
+        return Vec::new();
+    };
+    let Some(holder) = subject.facts.listeners.get(&engine.port()).filter(|_| !subject.is_ours()) else {
+        return Vec::new();
+    };
+    let holder = if holder.is_empty() { "a program that ss does not name" } else { holder };
+    vec![Finding::error(
+        format!("has TCP port {} taken by {holder}", engine.port()),
+        format!("etcdless keeps a {} of its own there, and touches no other", engine.title()),
+        "use a fresh machine, or describe the server that is there under `external`",
+    )]
 }
 
 /// The ports of further kines: under `listen: tcp`, and for metrics.

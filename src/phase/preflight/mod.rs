@@ -36,6 +36,8 @@ pub struct Check {
     pub run: fn(&Subject<'_>) -> Vec<Finding>,
     /// Whether a run could go on in spite of it.
     pub ignorable: bool,
+    /// Whether it has to do with hosts of a role.
+    pub concerns: fn(Role) -> bool,
 }
 
 /// Everything that a check may know.
@@ -111,17 +113,18 @@ pub fn holds_cluster(facts: &Facts) -> bool {
     facts.journal.steps.keys().any(|step| step.starts_with("kine/") || step.starts_with("control-plane/"))
 }
 
-/// Runs every check on every host. `need` is what the run will write, in bytes by path. The failure holds one line a finding.
+/// Runs every check that concerns it on every host. `need` is what the run will write there, in bytes by path. The failure holds one line
+/// a finding.
 pub fn check(
     cluster: &Cluster,
     hosts: &[(&Host, &Facts)],
-    need: &BTreeMap<String, u64>,
+    need: impl Fn(&Host, &Facts) -> BTreeMap<String, u64>,
     ignore: &Ignore,
 ) -> Result<Vec<Warning>, Failure> {
     let (mut warnings, mut errors) = (Vec::new(), Vec::new());
     for &(host, facts) in hosts {
-        let subject = Subject { cluster, host, facts, hosts, need };
-        for check in CHECKS {
+        let subject = Subject { cluster, host, facts, hosts, need: &need(host, facts) };
+        for check in CHECKS.iter().filter(|check| (check.concerns)(host.role)) {
             for finding in (check.run)(&subject) {
                 let text = format!("{} {finding}", host.label());
                 let ignored = check.ignorable && ignore.has(check.name);

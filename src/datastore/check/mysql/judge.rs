@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::judge::{Content, Room, Versions, connections, latency, table, version};
-use super::super::target::{Engine, Target};
+use super::super::target::Target;
 use super::super::{Demand, Line, Refusal};
+use crate::config::ServerEngine as Engine;
 use crate::failure::Finding;
 use crate::remote::forward::Place;
 
@@ -119,8 +120,8 @@ pub(super) fn judge(seen: &Seen, target: &Target, demand: Demand) -> Vec<Line> {
         privileges(seen, target),
         Line::judged(
             "DatastoreVersion",
-            format!("{} {}", engine.name(), seen.variable("version")),
-            version(engine.name(), found, versions),
+            format!("{} {}", engine.title(), seen.variable("version")),
+            version(engine.title(), found, versions),
         ),
         writable(seen),
         increment(seen),
@@ -342,7 +343,7 @@ pub(super) fn refused(refusal: &Refusal, target: &Target, place: &Place) -> (&'s
 
 /// The connection ended, or there was no answer.
 pub(in crate::datastore) fn cut(refusal: &Refusal, engine: Engine, place: &Place) -> (&'static str, Finding) {
-    let what = format!("{place} answers, but not as {} does", engine.name());
+    let what = format!("{place} answers, but not as {} does", engine.title());
     let fix = "see the server's log, and that nothing else listens there";
     ("DatastoreConnect", Finding::error(what, refusal.message.clone(), fix))
 }

@@ -1,8 +1,9 @@
 //! What PostgreSQL's answers mean for kine. Pure.
 
 use super::super::judge::{Content, Room, Versions, connections, latency, table, version};
-use super::super::target::{Engine, Target};
+use super::super::target::Target;
 use super::super::{Demand, Line, Refusal};
+use crate::config::ServerEngine as Engine;
 use crate::failure::Finding;
 use crate::remote::forward::Place;
 
@@ -194,7 +195,7 @@ pub(super) fn refused(refusal: &Refusal, target: &Target, place: &Place) -> (&'s
 
 /// The connection ended, or there was no answer.
 pub(in crate::datastore) fn cut(refusal: &Refusal, place: &Place) -> (&'static str, Finding) {
-    let what = format!("{place} answers, but not as {} does", Engine::Postgres.name());
+    let what = format!("{place} answers, but not as {} does", Engine::Postgres.title());
     let fix = "see the server's log, and that nothing else listens there";
     ("DatastoreConnect", Finding::error(what, refusal.message.clone(), fix))
 }
