@@ -29,7 +29,9 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
             Placement::Systemd => unit_step(&process.shard),
             Placement::Sidecar => "control-plane/api-server".to_owned(),
         };
-        steps.push(Step::new(proven_step(&process.shard), title, Op::Script(proof)).after([after]));
+        steps.push(
+            Step::new(proven_step(&process.shard), title, Op::Script(proof)).after([after]).after_servers(context),
+        );
     }
     Ok(steps)
 }
@@ -74,7 +76,7 @@ fn placed(context: &Context<'_>, files: Vec<File>) -> Vec<Step> {
         let op = Op::Certificates { directory: kine::PKI.into() };
         steps.push(Step::new("kine/certificates", "make kine's certificates", op).after(ids.clone()));
     }
-    // The kubelet acts on a manifest at once, so what it names is there before.
+    // The kubelet acts on a manifest at once, so what it names is there before, and the server that it connects to.
     let (starters, others): (Vec<File>, Vec<File>) =
         files.into_iter().partition(|file| file.path.starts_with(static_pod::MANIFESTS));
     let step = |file: File, after: &[String]| {
@@ -85,7 +87,7 @@ fn placed(context: &Context<'_>, files: Vec<File>) -> Vec<Step> {
     // A client's certificate comes after its key.
     steps.extend(others.into_iter().map(|file| step(file, &ids).after(["datastore"])));
     let before: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
-    steps.extend(starters.into_iter().map(|file| step(file, &before)));
+    steps.extend(starters.into_iter().map(|file| step(file, &before).after_servers(context)));
     steps
 }
 

@@ -70,35 +70,48 @@ wrong() {
 
 until_second=$(($(date +%s) + wait))
 said=''
-until call Range range "$@"; do
-    permanent && refused
-    if [ "$(date +%s)" -ge "$until_second" ]; then
-        echo "kine at $at does not answer after $wait s: $why" >&2
-        exit 3
-    fi
-    if [ "$why" != "$said" ]; then
-        echo "waiting for kine at $at: $why"
-        said=$why
-    fi
-    sleep 0.1
-done
+
+# Waits for an answer.
+await() {
+    until call Range range "$@"; do
+        permanent && refused
+        if [ "$(date +%s)" -ge "$until_second" ]; then
+            echo "kine at $at does not answer after $wait s: $why" >&2
+            exit 3
+        fi
+        if [ "$why" != "$said" ]; then
+            echo "waiting for kine at $at: $why"
+            said=$why
+        fi
+        sleep 0.1
+    done
+}
 
 holds() {
     grep -qF -- "$value" "$dir/body"
 }
 
-# What a run that was cut off left behind.
-call Txn delete "$@" || refused
-while [ "$rounds" -gt 0 ]; do
-    rounds=$((rounds - 1))
-    call Txn create "$@" || refused
+# The first is for what a run that was cut off left behind.
+round() {
+    call Txn delete "$@" && call Txn create "$@" || return 1
     echo "write $times"
-    call Range range "$@" || refused
+    call Range range "$@" || return 1
     echo "read $times"
     holds || wrong 'the value that was written is not the one that is read'
     echo "answer $(od -An -v -tx1 "$dir/body" | tr -d ' \n')"
-    call Txn delete "$@" || refused
-    call Range range "$@" || refused
+    call Txn delete "$@" && call Range range "$@" || return 1
     ! holds || wrong 'a deleted key is still there'
+}
+
+await "$@"
+while [ "$rounds" -gt 0 ]; do
+    if round "$@"; then
+        rounds=$((rounds - 1))
+    elif [ -z "$grpc_status" ] && ! permanent && [ "$(date +%s)" -lt "$until_second" ]; then
+        # A kine that is restarted, as for new certificates, goes away in the middle.
+        await "$@"
+    else
+        refused
+    fi
 done
 echo "kine at $at keeps what is written"
