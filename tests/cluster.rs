@@ -228,11 +228,14 @@ fn the_endpoint_is_in_no_manifest_unit_or_patch() {
 }
 
 #[test]
-fn another_endpoint_is_another_revision() {
+fn another_endpoint_is_another_revision_of_a_sidecar() {
     let with = |endpoint: &str| Process { store: Store::of(endpoint.to_owned()), ..process(&cluster(json!({}))) };
+    let patch = |endpoint: &str| sidecar::patch(&[with(endpoint)], &assets()).unwrap();
+    assert_eq!(patch("a"), patch("a"));
+    assert_ne!(patch("a"), patch("b"));
+    // A Pod of its own stays, and kine in it is ended instead.
     let manifest = |endpoint: &str| static_pod::manifest(&with(endpoint), &assets()).unwrap();
-    assert_eq!(manifest("a"), manifest("a"));
-    assert_ne!(manifest("a"), manifest("b"));
+    assert_eq!(manifest("a"), manifest("b"));
 }
 
 /// Only the placement may differ between kine in a Pod of its own and in the API server's.

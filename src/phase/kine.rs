@@ -6,7 +6,7 @@ use crate::cluster::kine::probe::{self, Endpoint};
 use crate::cluster::kine::{self, Process, static_pod, systemd};
 use crate::config::{Listen, MAIN, Placement};
 use crate::failure::Failure;
-use crate::op::{File, Op, sha256};
+use crate::op::{File, Op, Script, sha256};
 
 /// Seconds that kine has to answer: its image is there, but a large SQLite file is checked and vacuumed first.
 const PROOF_DEADLINE: u64 = 120;
@@ -21,11 +21,15 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     if placement == Placement::Systemd {
         steps.extend(under_systemd(context, &processes, &steps));
     }
+    let before: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
     for process in &processes {
         let proof = probe::proof(&Endpoint::of(&process.listener), &context.node.name, PROOF_DEADLINE, digest.clone());
         let title = format!("prove {}: write, read back, delete", process.name());
         let after = match placement {
-            Placement::StaticPod => "kubelet/started".to_owned(),
+            Placement::StaticPod => {
+                steps.push(renewed(process, &digest).after(before.iter().cloned()).after(["kubelet/started"]));
+                renewed_step(&process.shard)
+            }
             Placement::Systemd => unit_step(&process.shard),
             Placement::Sidecar => "control-plane/api-server".to_owned(),
         };
@@ -34,6 +38,25 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         );
     }
     Ok(steps)
+}
+
+/// A kine that runs reads a changed endpoint or certificate only when it starts.
+fn renewed(process: &Process, digest: &str) -> Step {
+    let watches = process.watches(Placement::StaticPod);
+    let op = Op::Script(Script {
+        text: include_str!("scripts/kine_renewed.sh").into(),
+        args: [process.name()].into_iter().chain(watches.iter().cloned()).collect(),
+        creates: Vec::new(),
+        watches,
+        of: digest.into(),
+        seconds: 60,
+    });
+    Step::new(renewed_step(&process.shard), format!("end a {} that is older than its files", process.name()), op)
+}
+
+/// The ID of the step that makes a shard's kine read its files anew.
+fn renewed_step(shard: &str) -> String {
+    if shard == MAIN { "kine/renewed".into() } else { format!("kine/renewed-{shard}") }
 }
 
 /// The ID of the step that makes a folder.

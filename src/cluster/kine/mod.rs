@@ -252,7 +252,7 @@ impl Process {
     }
 }
 
-/// Changes with the endpoints and the certificates, so that the kubelet starts kine anew. Pods can be read by more people than an
+/// Changes with the endpoints and the certificates, so that the kubelet starts a sidecar anew. Pods can be read by more people than an
 /// endpoint: 16 bits notice a change and are far too few to guess a password by.
 fn revision(processes: &[Process]) -> String {
     let secret = |process: &Process| {
