@@ -48,7 +48,7 @@ fn server(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         Step::new("datastore/record", "keep the cluster's description on the host", record),
         Step::new("datastore/folder", format!("make {FOLDER}"), Op::Directory { path: FOLDER.into(), mode: 0o755 }),
     ];
-    steps.extend(certificates(&kept.certificates.server, &packages));
+    steps.extend(certificates(&kept.certificates.server, kept.server.engine, &packages));
     let before: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
     let inputs = playbook::Inputs { server: Some(inputs(&kept.server)), ..super::node::inputs(context)? };
     for task in playbook::tasks(context.assets, &inputs, context.facts)? {
@@ -61,7 +61,7 @@ fn server(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
 }
 
 /// Each file after the one before: a key is there before its certificate, so that a pair that was cut off is seen as such.
-fn certificates(files: &[File], packages: &str) -> Vec<Step> {
+fn certificates(files: &[File], engine: ServerEngine, packages: &str) -> Vec<Step> {
     // The host is marked as this cluster's before anything else is placed.
     let mut before = "datastore/record".to_owned();
     let mut steps: Vec<Step> = files
@@ -73,9 +73,13 @@ fn certificates(files: &[File], packages: &str) -> Vec<Step> {
             Step::new(id, format!("write {}", file.path), Op::File(file.clone())).after([after])
         })
         .collect();
+    let user = match engine {
+        ServerEngine::Postgres => "postgres",
+        ServerEngine::Mysql | ServerEngine::Mariadb => "mysql",
+    };
     let readable = Op::Script(Script {
-        text: "chgrp -- \"$(id -gn postgres 2>/dev/null || id -gn mysql)\" \"$1\" && chmod 0640 -- \"$1\"".into(),
-        args: vec![format!("{FOLDER}/server.key")],
+        text: "chgrp -- \"$(id -gn \"$2\")\" \"$1\" && chmod 0640 -- \"$1\"".into(),
+        args: vec![format!("{FOLDER}/server.key"), user.into()],
         creates: vec![format!("{FOLDER}/server.key")],
         watches: vec![format!("{FOLDER}/server.crt")],
         of: String::new(),
