@@ -134,7 +134,7 @@ fn defaults_are_written_out() {
         version: v0.16.4
         placement: staticPod
         listen: unix
-        pool: 8
+        pool: 16
       datastore:
         sqlite: {}
       runtime:

@@ -201,7 +201,7 @@ pub struct Kine {
 
 impl Default for Kine {
     fn default() -> Self {
-        Self { version: Version::new(0, 16, 4), placement: Placement::default(), listen: Listen::default(), pool: 8 }
+        Self { version: Version::new(0, 16, 4), placement: Placement::default(), listen: Listen::default(), pool: 16 }
     }
 }
 

@@ -43,6 +43,10 @@ pub(super) fn store(shard: &str, external: &External, credentials: &Credentials)
         (TlsMode::Verify, None) if flags.is_empty() => parameters.push(("tls", "true")),
         (TlsMode::Verify, None) => {}
     }
+    // One round trip a statement; without it the driver prepares each one first (docs/benchmarks.md).
+    if !external.parameters.contains_key("interpolateParams") {
+        parameters.push(("interpolateParams", "true"));
+    }
     parameters.extend(external.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let query: Vec<String> =
         parameters.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();

@@ -77,20 +77,30 @@ fn mysql_takes_the_password_as_it_is() {
         files.iter().zip(names).map(|(flag, name)| format!("--{flag}/etc/etcdless/kine/db/main/{name}")).collect();
     let skipping = [with_files.clone(), vec!["--skip-verify=true".into()]].concat();
     for (external, tls, expected, flags) in [
-        (json!({ "address": "db" }), false, "tcp(db:3306)/kine?tls=true", &[][..]),
-        (json!({ "address": "db:3307" }), true, "tcp(db:3307)/kine", &with_files[..]),
+        (json!({ "address": "db" }), false, "tcp(db:3306)/kine?tls=true&interpolateParams=true", &[][..]),
+        (json!({ "address": "db:3307" }), true, "tcp(db:3307)/kine?interpolateParams=true", &with_files[..]),
         (
             json!({ "address": "fd00::1", "tls": { "mode": "encrypt" } }),
             false,
-            "tcp([fd00::1]:3306)/kine?tls=skip-verify",
+            "tcp([fd00::1]:3306)/kine?tls=skip-verify&interpolateParams=true",
             &[],
         ),
-        (json!({ "address": "db", "tls": { "mode": "encrypt" } }), true, "tcp(db:3306)/kine", &skipping),
-        (json!({ "address": "/run/mysqld/mysqld.sock" }), false, "unix(/run/mysqld/mysqld.sock)/kine", &[]),
         (
-            json!({ "address": "db", "tls": { "mode": "off" }, "parameters": { "collation": "a/b" } }),
+            json!({ "address": "db", "tls": { "mode": "encrypt" } }),
+            true,
+            "tcp(db:3306)/kine?interpolateParams=true",
+            &skipping,
+        ),
+        (
+            json!({ "address": "/run/mysqld/mysqld.sock" }),
             false,
-            "tcp(db:3306)/kine?collation=a%2Fb",
+            "unix(/run/mysqld/mysqld.sock)/kine?interpolateParams=true",
+            &[],
+        ),
+        (
+            json!({ "address": "db", "tls": { "mode": "off" }, "parameters": { "collation": "a/b", "interpolateParams": "false" } }),
+            false,
+            "tcp(db:3306)/kine?collation=a%2Fb&interpolateParams=false",
             &[],
         ),
     ] {

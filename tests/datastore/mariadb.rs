@@ -108,8 +108,6 @@ async fn settings_that_kine_cannot_live_with_are_refused() {
              control plane); fix: `SET GLOBAL max_connections = 16;`, and the same in the server's [mysqld] section; or --set kine.pool=10",
         ),
     ] {
-        let mut cluster = cluster.clone();
-        cluster.spec.kine.pool = 16;
         server.sql(&format!("SET GLOBAL {setting}")).await;
         assert_eq!(wrong(&checked(&cluster, &credentials()).await), [expected]);
         server.sql(&format!("SET GLOBAL {fit}")).await;
@@ -119,10 +117,25 @@ async fn settings_that_kine_cannot_live_with_are_refused() {
     assert_eq!(
         wrong(&checked(&cluster, &credentials()).await),
         [
-            "DatastoreConnections: the user `kine` may have 5 connections and has 0, so 5 are left: kine opens up to 8 (8 for each of 1 control \
-          plane); fix: `ALTER USER 'kine'@'%' WITH MAX_USER_CONNECTIONS 8;`; or --set kine.pool=5"
+            "DatastoreConnections: the user `kine` may have 5 connections and has 0, so 5 are left: kine opens up to 16 (16 for each of 1 control \
+          plane); fix: `ALTER USER 'kine'@'%' WITH MAX_USER_CONNECTIONS 16;`; or --set kine.pool=5"
         ]
     );
+}
+
+#[tokio::test]
+async fn numbers_that_become_visible_out_of_order_are_warned_about() {
+    let Some(server) = Server::start(&["--innodb-autoinc-lock-mode=2"]).await else { return };
+    let report = checked(&server.cluster(json!({})), &credentials()).await;
+    assert_eq!(
+        wrong(&report),
+        [
+            "DatastoreIncrement: automatic numbers may become visible in another order than they are given out (innodb_autoinc_lock_mode is \
+             2): under load kine takes a row that is late for a gap, and the API server answers `already exists` to who creates an object; \
+             fix: `innodb_autoinc_lock_mode = 1` in the server's [mysqld] section, and a restart"
+        ]
+    );
+    assert!(report.failure(|_| false).is_none());
 }
 
 #[tokio::test]

@@ -244,7 +244,8 @@ async fn a_server_that_takes_no_writes_is_refused() {
 #[tokio::test]
 async fn connections_are_counted() {
     let Some(server) = Server::start() else { return };
-    let cluster = server.cluster(json!({}));
+    let mut cluster = server.cluster(json!({}));
+    cluster.spec.kine.pool = 8;
     server.sql("postgres", "ALTER ROLE kine CONNECTION LIMIT 5");
     server.sql("postgres", "ALTER DATABASE kine CONNECTION LIMIT 7");
     assert_eq!(

@@ -103,7 +103,7 @@ pub(in crate::datastore) async fn number(connection: &mut MySqlConnection, sql: 
 }
 
 const VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'read_only', 'super_read_only', \
-    'innodb_read_only', 'auto_increment_increment', 'auto_increment_offset', 'wsrep_on', 'innodb_snapshot_isolation', \
+    'innodb_read_only', 'auto_increment_increment', 'auto_increment_offset', 'innodb_autoinc_lock_mode', 'wsrep_on', 'innodb_snapshot_isolation', \
     'max_connections', 'max_user_connections', 'performance_schema')";
 
 /// Our own connections; without further privileges the server tells of no others.

@@ -196,7 +196,15 @@ fn increment(seen: &Seen) -> Line {
             "`SET GLOBAL auto_increment_increment = 1, GLOBAL auto_increment_offset = 1;`, and the same in the server's [mysqld] section",
         )
     });
-    Line::judged("DatastoreIncrement", "automatic numbers go up by 1", findings.into_iter().collect())
+    let interleaved = (seen.number("innodb_autoinc_lock_mode") == 2).then(|| {
+        Finding::warning(
+            "automatic numbers may become visible in another order than they are given out (innodb_autoinc_lock_mode is 2)",
+            "under load kine takes a row that is late for a gap, and the API server answers `already exists` to who creates an object",
+            "`innodb_autoinc_lock_mode = 1` in the server's [mysqld] section, and a restart",
+        )
+    });
+    let findings = findings.into_iter().chain(interleaved).collect();
+    Line::judged("DatastoreIncrement", "automatic numbers go up by 1", findings)
 }
 
 fn galera(seen: &Seen) -> Line {
