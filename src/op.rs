@@ -88,6 +88,15 @@ pub enum Op {
         /// The folder: ca.crt, server.crt, server.key, client.crt, client.key.
         directory: String,
     },
+    /// A small file of another host, copied when its turn comes. Only planned where it is needed.
+    Carry {
+        /// The other host's label.
+        host: String,
+        /// Its path there and here.
+        path: String,
+        /// Permission bits.
+        mode: u32,
+    },
     /// A fixed script with arguments, for what has no outcome that a look can tell: done when the journal says so and its evidence exists.
     Script(Script),
 }
@@ -206,7 +215,7 @@ impl Op {
             }
             Self::Script(script) => insert(&mut probes.files, script.creates.iter().chain(&script.watches)),
             Self::Module { name } => insert(&mut probes.features, [name]),
-            Self::SwapOff => {}
+            Self::SwapOff | Self::Carry { .. } => {}
         }
         probes
     }
@@ -216,6 +225,7 @@ impl Op {
         match self {
             Self::Directory { path, .. } | Self::Install { path, .. } => vec![path.clone()],
             Self::File(file) => vec![file.path.clone()],
+            Self::Carry { path, .. } => vec![path.clone()],
             Self::Fetch(fetch) => vec![fetch.staged.clone()],
             Self::Unpack { creates, .. } => creates.clone(),
             Self::Certificates { directory } => certificates(directory).to_vec(),
@@ -241,6 +251,7 @@ impl Op {
             Self::Unit { name, running, watches } => format!("unit {name} {running} {}", watches.join(" ")),
             Self::Image(image) => format!("image {}", image.reference),
             Self::Certificates { directory } => format!("certificates {directory}"),
+            Self::Carry { host, path, mode } => format!("carry {host} {path} {mode:o}"),
             Self::Script(script) => {
                 format!("script {}\0{}\0{}", script.text, script.args.join("\0"), script.of)
             }
@@ -313,6 +324,7 @@ impl Op {
                 }
             }
             Self::Certificates { directory } => crate::pki::decide(directory, facts),
+            Self::Carry { host, path, .. } => change(format!("{path} of {host}")),
             Self::Script(script) => {
                 if let Some(path) = script.watches.iter().find(|path| pending.contains(*path)) {
                     return change(format!("{path} changes"));

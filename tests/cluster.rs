@@ -299,7 +299,7 @@ fn every_image_is_in_the_catalogue() {
         static_pod::manifest(&process, &assets()).unwrap(),
         network::manifest(&cluster, None, &assets()).unwrap().unwrap(),
     ];
-    let catalogue = catalogue(&cluster, "amd64").images;
+    let catalogue = catalogue(&cluster, "amd64", Role::ControlPlane).images;
     let images: Vec<&str> =
         texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("image: ")).collect();
     assert_eq!(images.len(), 3);

@@ -31,7 +31,8 @@ fn desired(placement: Placement, listen: Listen) -> Desired {
     cluster.spec.kine.listen = listen;
     let assets = Assets::load(None).unwrap();
     let credentials = Credentials::of_all(&cluster).unwrap();
-    Desired { cluster, assets, credentials, manifest: None, selection: Selection::default(), ignore: Ignore::default() }
+    let (selection, ignore) = (Selection::default(), Ignore::default());
+    Desired { cluster, assets, credentials, manifest: None, selection, ignore, run: "test".into() }
 }
 
 /// The same with its state on a server of its own, on a second host.
@@ -41,6 +42,16 @@ fn with_server(engine: &str, placement: Placement) -> Desired {
     desired.cluster.spec.hosts.push(serde_json::from_value(server).unwrap());
     let managed = serde_json::json!({ engine: { "managed": { "host": "db" } } });
     desired.cluster.spec.datastore = serde_json::from_value(managed).unwrap();
+    desired
+}
+
+/// One control plane on SQLite and two workers.
+fn with_workers() -> Desired {
+    let mut desired = desired(Placement::StaticPod, Listen::Unix);
+    for (name, address) in [("w1", "192.0.2.21"), ("w2", "192.0.2.22")] {
+        let worker = serde_json::json!({ "name": name, "address": address, "role": "worker" });
+        desired.cluster.spec.hosts.push(serde_json::from_value(worker).unwrap());
+    }
     desired
 }
 
@@ -113,6 +124,26 @@ async fn a_server_of_our_own_is_made_once() {
         init_all(&[&cp, &db], &desired).await.unwrap();
         assert_eq!(init_all(&[&cp, &db], &desired).await.unwrap(), NOTHING, "{engine}");
     }
+}
+
+#[tokio::test]
+async fn workers_join_once_and_one_that_failed_joins_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desired = with_workers();
+    let fresh = |name: &str, address| Fake::fresh(&folder.path().join(name), fresh_at(address));
+    let (cp, w1) = (fresh("cp", "192.0.2.11"), fresh("w1", "192.0.2.21"));
+    let w2 = fresh("w2", "192.0.2.22").failing(7);
+    let failure = init_all(&[&cp, &w1, &w2], &desired).await.unwrap_err();
+    assert_eq!(failure.kind as u8, 6, "{}", failure.message);
+    let w2 = Fake::open(&folder.path().join("w2"), None);
+    desired.run = "another".into();
+    let again = init_all(&[&cp, &w1, &w2], &desired).await.unwrap();
+    let joins: Vec<&str> = again.iter().map(String::as_str).filter(|step| step.starts_with("join/")).collect();
+    assert_eq!(
+        joins,
+        ["join/ticket", "join/ticket-revoked", "join/config", "join/patches", "join/ticket", "join/joined"]
+    );
+    assert_eq!(init_all(&[&cp, &w1, &w2], &desired).await.unwrap(), NOTHING);
 }
 
 #[tokio::test]

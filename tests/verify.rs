@@ -148,6 +148,16 @@ async fn at_once(host: &Host, spec: serde_json::Value) -> Report {
 const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test]
+async fn a_worker_that_is_described_and_missing_is_named() {
+    let host = Host::new(&[look((0, ""), "nodes-ready", "pods-done")]);
+    let hosts =
+        json!([{ "name": "cp1", "address": "10.0.0.11" }, { "name": "w1", "address": "10.0.0.21", "role": "worker" }]);
+    let report = at_once(&host, json!({ "hosts": hosts })).await;
+    let nodes = report.checks.iter().find(|item| item.name == "nodes").unwrap();
+    assert_eq!(nodes.detail, "1 of 2 are there: w1 missing");
+}
+
+#[tokio::test]
 async fn a_cluster_that_becomes_well_is_awaited_and_left_clean() {
     let host = Host::new(&[
         look(READY, "nodes-no-network", "pods-system"),
@@ -328,7 +338,7 @@ async fn a_lost_connection_is_a_failure_and_the_probe_is_removed() {
 #[test]
 fn the_probe_is_a_manifest_that_no_value_breaks_out_of() {
     let assets = Assets::load(None).unwrap();
-    let context = json!({ "namespace": "n\"\n- x", "image": "i: {{ x }}", "domain": "cluster.local" });
+    let context = json!({ "namespace": "n\"\n- x", "image": "i: {{ x }}", "domain": "cluster.local", "apart": true });
     let text = render(&assets, "verify/probe.yaml.j2", &context).unwrap();
     let documents: Vec<serde_json::Value> =
         text.split("\n---\n").map(|document| serde_yaml::from_str(document).unwrap()).collect();

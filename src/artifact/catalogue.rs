@@ -2,17 +2,17 @@
 
 use super::releases::{FLANNEL, FLANNEL_CNI, Support, nearest};
 use super::{Catalogue, Item};
-use crate::config::{Cluster, Install, Network, Placement};
+use crate::config::{Cluster, Install, Network, Placement, Role};
 
-/// Everything that a control plane of this architecture (`amd64`, `arm64`) needs.
+/// Everything that a node of this architecture (`amd64`, `arm64`) and role needs.
 ///
 /// A Kubernetes version that is not supported gets what goes with the nearest; `cluster::versions::check_pair` refuses it before that matters.
-pub fn catalogue(cluster: &Cluster, arch: &str) -> Catalogue {
+pub fn catalogue(cluster: &Cluster, arch: &str, role: Role) -> Catalogue {
     let support = nearest(&cluster.spec.kubernetes.version);
-    Catalogue { files: files(cluster, &support, arch), images: images(cluster, &support) }
+    Catalogue { files: files(cluster, &support, arch, role), images: images(cluster, &support, role) }
 }
 
-fn files(cluster: &Cluster, support: &Support, arch: &str) -> Vec<Item> {
+fn files(cluster: &Cluster, support: &Support, arch: &str, role: Role) -> Vec<Item> {
     let spec = &cluster.spec;
     let mut files: Vec<Item> = ["kubeadm", "kubelet", "kubectl"]
         .map(|name| {
@@ -32,7 +32,7 @@ fn files(cluster: &Cluster, support: &Support, arch: &str) -> Vec<Item> {
         files.push(on_github("runc", "opencontainers/runc", support.runc, &runc, "runc.sha256sum"));
     }
     // Elsewhere kine comes as an image.
-    if spec.kine.placement == Placement::Systemd {
+    if spec.kine.placement == Placement::Systemd && role.is_control_plane() {
         let version = spec.kine.version.to_string();
         let (program, sums) = (format!("kine-{arch}"), format!("sha256sum-{arch}.txt"));
         files.push(on_github("kine", "k3s-io/kine", &version, &program, &sums));
@@ -51,17 +51,18 @@ fn on_github(name: &str, repository: &str, version: &str, file: &str, checksums:
 }
 
 /// In the order in which they are needed. kine's is always there: it carries a shell, and `verify` runs its probe Pod from it.
-fn images(cluster: &Cluster, support: &Support) -> Vec<String> {
+fn images(cluster: &Cluster, support: &Support, role: Role) -> Vec<String> {
     let spec = &cluster.spec;
     let kubernetes = &spec.kubernetes.version;
     let mut images = vec![
         format!("docker.io/rancher/kine:{}", spec.kine.version),
         format!("registry.k8s.io/pause:{}", support.pause),
-        format!("registry.k8s.io/kube-apiserver:{kubernetes}"),
-        format!("registry.k8s.io/kube-controller-manager:{kubernetes}"),
-        format!("registry.k8s.io/kube-scheduler:{kubernetes}"),
-        format!("registry.k8s.io/kube-proxy:{kubernetes}"),
     ];
+    if role.is_control_plane() {
+        let programs = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+        images.extend(programs.map(|program| format!("registry.k8s.io/{program}:{kubernetes}")));
+    }
+    images.push(format!("registry.k8s.io/kube-proxy:{kubernetes}"));
     if matches!(spec.network, Network::Flannel(_)) {
         images.push(format!("ghcr.io/flannel-io/flannel-cni-plugin:{FLANNEL_CNI}"));
         images.push(format!("ghcr.io/flannel-io/flannel:{FLANNEL}"));
@@ -81,7 +82,7 @@ mod tests {
         });
         document["spec"]["hosts"] = serde_json::json!([{ "address": "10.0.0.11" }]);
         let cluster: Cluster = serde_json::from_value(document).unwrap();
-        let Catalogue { files, images } = catalogue(&cluster, arch);
+        let Catalogue { files, images } = catalogue(&cluster, arch, Role::ControlPlane);
         let file = |item: &Item| format!("{} {}\n  {}\n  {}", item.name, item.version, item.url, item.checksum_url);
         files.iter().map(file).chain(images).collect::<Vec<_>>().join("\n")
     }

@@ -15,6 +15,12 @@ use crate::render::render;
 /// Where the document for `kubeadm init` belongs.
 pub const INIT: &str = "/etc/etcdless/kubeadm/init.yaml";
 
+/// Where the document for `kubeadm join` belongs.
+pub const JOIN: &str = "/etc/etcdless/kubeadm/join.yaml";
+
+/// What a node has once it has joined: the kubelet's own way into the cluster.
+pub const KUBELET_CONFIG: &str = "/etc/kubernetes/kubelet.conf";
+
 /// The folder of kubeadm's patches.
 pub const PATCHES: &str = "/etc/etcdless/kubeadm/patches";
 
@@ -44,6 +50,33 @@ pub fn init_document(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<
         document(assets, "kubeadm/kube-proxy.yaml.j2", &values, &overlays.kube_proxy)?,
     ];
     Ok(format!("# Written by etcdless.\n{}", documents.join("---\n")))
+}
+
+/// The document for `kubeadm join` of a worker. `ticket` is the path of the kubeconfig that it joins with.
+pub fn join_document(cluster: &Cluster, node: &Node, ticket: &str, assets: &Assets) -> Result<String, Failure> {
+    let Values { api, name, address, patches, .. } = Values::new(cluster, node)?;
+    let text = render(assets, "kubeadm/join.yaml.j2", &Join { api, name, address, patches, ticket })?;
+    Ok(format!("# Written by etcdless.\n{text}"))
+}
+
+#[derive(Serialize)]
+struct Join<'a> {
+    api: &'static str,
+    name: String,
+    address: String,
+    patches: &'static str,
+    ticket: &'a str,
+}
+
+/// The user's patches of the kubelet's configuration, which every node applies for itself.
+pub fn kubelet_patches(cluster: &Cluster) -> Result<Vec<File>, Failure> {
+    let patches = cluster.spec.kubeadm.patches.iter().filter(|(name, _)| name.starts_with("kubeletconfiguration"));
+    patches
+        .map(|(name, content)| {
+            check_patch_name(name)?;
+            Ok(File::new(format!("{PATCHES}/{name}"), 0o644, content.as_str()))
+        })
+        .collect()
 }
 
 /// The first minor whose kubeadm patches CoreDNS.

@@ -35,7 +35,8 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
     let credentials = Credentials::of_all(&cluster)?;
-    let desired = Desired { cluster, assets, credentials, manifest, selection, ignore };
+    let run = session::run_id();
+    let desired = Desired { cluster, assets, credentials, manifest, selection, ignore, run };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
         let work = Work { args, desired, ui };
@@ -55,7 +56,7 @@ impl Work<'_> {
     async fn run(&self, interrupt: &Arc<Interrupt>) -> Result<(), Failure> {
         let began = Instant::now();
         let run = Run {
-            id: session::run_id(),
+            id: self.desired.run.clone(),
             artifacts: self.desired.cluster.spec.artifacts.clone(),
             stop: interrupt.stop.clone(),
             ui: self.ui.clone(),

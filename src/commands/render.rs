@@ -22,7 +22,7 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     // Rendered files are looked at, compared and kept in repositories: no secret belongs there.
     let credentials = Credentials::placeholders(&cluster);
     let (selection, ignore) = (Selection::default(), Ignore::default());
-    let desired = Desired { cluster, assets, credentials, manifest, selection, ignore };
+    let desired = Desired { cluster, assets, credentials, manifest, selection, ignore, run: session::run_id() };
     let hosts = desired.expected()?;
     empty(&args.directory)?;
     let mut count = 0;

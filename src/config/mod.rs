@@ -369,6 +369,11 @@ impl Role {
     pub fn is_node(self) -> bool {
         matches!(self, Self::ControlPlane | Self::Worker)
     }
+
+    /// Whether a machine of this role runs the API server and kine.
+    pub fn is_control_plane(self) -> bool {
+        self == Self::ControlPlane
+    }
 }
 
 /// Overrides of the user's ssh_config.

@@ -15,7 +15,7 @@ const FIRST: usize = 3;
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
-    let catalogue = catalogue(context.cluster, context.node.arch);
+    let catalogue = catalogue(context.cluster, context.node.arch, context.node.role);
     let files = catalogue.files.iter().map(|item| file(context, item));
     let images = catalogue.images.iter().enumerate().map(|(place, reference)| {
         let before: &[&str] = match place {

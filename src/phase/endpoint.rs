@@ -9,7 +9,7 @@ use crate::op::Op;
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let name = context.cluster.api_name();
     let address = match context.cluster.spec.endpoint {
-        Endpoint::Direct(_) => context.node.address.to_string(),
+        Endpoint::Direct(_) => context.control_plane.unwrap_or(context.node).address.to_string(),
     };
     let title = format!("let {name} be {address}");
     Ok(vec![Step::new("endpoint/name", title, Op::HostsEntry { name, address })])

@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod control_plane;
 pub mod datastore;
 pub mod endpoint;
+pub mod join;
 pub mod kine;
 pub mod kubelet;
 pub mod network;
@@ -43,6 +44,12 @@ pub struct Context<'a> {
     pub cluster: &'a Cluster,
     /// This host, with what follows from description and facts (name, addresses).
     pub node: &'a Node,
+    /// The first control plane, where it is known.
+    pub control_plane: Option<&'a Node>,
+    /// The labels of workers that are no nodes yet.
+    pub joining: &'a [String],
+    /// Tells this run from others.
+    pub run: &'a str,
     /// What this host looks like.
     pub facts: &'a Facts,
     /// Templates and playbooks, overlays applied.
@@ -119,10 +126,16 @@ pub const PHASES: &[Phase] = &[
     phase("node", "kernel, swap, container runtime, kubelet files", Role::is_node, node::steps),
     phase("datastore", "prepare the SQL database", |_| true, datastore::steps),
     phase("endpoint", "the API's name", Role::is_node, endpoint::steps),
-    phase("kubelet", "certificates, kubeconfigs, kubelet running", Role::is_node, kubelet::steps),
-    phase("kine", "kine, proven by write and read back", Role::is_node, kine::steps),
-    phase("control-plane", "API server, controller manager, scheduler, add-ons", Role::is_node, control_plane::steps),
-    phase("network", "the Pod network", Role::is_node, network::steps),
+    phase("kubelet", "certificates, kubeconfigs, kubelet running", Role::is_control_plane, kubelet::steps),
+    phase("kine", "kine, proven by write and read back", Role::is_control_plane, kine::steps),
+    phase(
+        "control-plane",
+        "API server, controller manager, scheduler, add-ons",
+        Role::is_control_plane,
+        control_plane::steps,
+    ),
+    phase("network", "the Pod network", Role::is_control_plane, network::steps),
+    phase("join", "workers become nodes", Role::is_node, join::steps),
 ];
 
 const fn phase(

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 
 use super::Step;
@@ -15,13 +16,16 @@ use crate::artifact::{download, registry};
 use crate::config::Artifacts;
 use crate::failure::{Failure, Kind};
 use crate::journal::Record;
-use crate::op::Op;
+use crate::op::{File, Op};
 use crate::pki;
-use crate::remote::{Mutate, Payload, RemoteError, Signal};
+use crate::remote::{Mutate, Payload, Question, RemoteError, Signal};
 use crate::ui::{Event, Ui};
 
 /// Steps of one host that run at once; sshd allows ten sessions on a connection, and the connection and the lock hold one each.
 const AT_ONCE: usize = 7;
+
+/// How long a host may take to show a small file.
+const READ: Duration = Duration::from_secs(30);
 
 /// What every step of a run shares.
 #[derive(Debug, Clone)]
@@ -55,7 +59,7 @@ pub struct Target<'a, H> {
 pub async fn run<H: Mutate>(run: &Run, targets: &[Target<'_, H>]) -> Result<Timings, Failure> {
     let board = Board::of(targets.iter().map(|target| target.plan));
     let hosts = targets.iter().map(|target| async {
-        let outcome = one_host(run, target, &board).await;
+        let outcome = one_host(run, target, targets, &board).await;
         board.ended(&target.plan.host);
         outcome
     });
@@ -86,7 +90,7 @@ enum Outcome {
     Waits(Failure),
 }
 
-async fn one_host<H: Mutate>(run: &Run, target: &Target<'_, H>, board: &Board) -> Outcome {
+async fn one_host<H: Mutate>(run: &Run, target: &Target<'_, H>, all: &[Target<'_, H>], board: &Board) -> Outcome {
     let label = &target.plan.host;
     let mut waiting: Vec<&Step> = target.plan.changes().map(|(step, _)| step).collect();
     let mut running = FuturesUnordered::new();
@@ -99,7 +103,7 @@ async fn one_host<H: Mutate>(run: &Run, target: &Target<'_, H>, board: &Board) -
             let Some(next) = waiting.iter().position(|step| board.is_ready(label, step)) else { break };
             let step = waiting.remove(next);
             board.begin(step.phase());
-            running.push(async move { (step, one(run, target.host, target.arch, label, step).await) });
+            running.push(async move { (step, one(run, target, all, step).await) });
         }
         if running.is_empty() {
             // Nothing here can go on by itself: another host must finish something, or has ended and never will.
@@ -129,8 +133,8 @@ async fn one_host<H: Mutate>(run: &Run, target: &Target<'_, H>, board: &Board) -
 }
 
 /// Does one step and tells about it.
-async fn one(run: &Run, host: &impl Mutate, arch: &str, label: &str, step: &Step) -> Result<(), Failure> {
-    let (label, id, title) = (label.to_owned(), step.id.clone(), step.title.clone());
+async fn one<H: Mutate>(run: &Run, target: &Target<'_, H>, all: &[Target<'_, H>], step: &Step) -> Result<(), Failure> {
+    let (label, id, title) = (target.plan.host.clone(), step.id.clone(), step.title.clone());
     run.ui.emit(Event::StepStarted { host: label.clone(), step: id.clone(), title: title.clone() });
     let began = Instant::now();
     let (signals, mut heard) = mpsc::unbounded_channel();
@@ -144,7 +148,7 @@ async fn one(run: &Run, host: &impl Mutate, arch: &str, label: &str, step: &Step
         }
     };
     let work = async {
-        let outcome = perform(run, host, arch, step, &signals).await;
+        let outcome = perform(run, target, all, step, &signals).await;
         drop(signals);
         outcome
     };
@@ -162,13 +166,14 @@ async fn one(run: &Run, host: &impl Mutate, arch: &str, label: &str, step: &Step
     }
 }
 
-async fn perform(
+async fn perform<H: Mutate>(
     run: &Run,
-    host: &impl Mutate,
-    arch: &str,
+    target: &Target<'_, H>,
+    all: &[Target<'_, H>],
     step: &Step,
     signals: &crate::remote::Signals,
 ) -> Result<(), Failure> {
+    let host = target.host;
     let record =
         Record { run: run.id.clone(), step: step.id.clone(), digest: step.op.digest(), files: step.op.vouched() };
     if let Op::Certificates { directory } = &step.op {
@@ -179,8 +184,26 @@ async fn perform(
         }
         return Ok(());
     }
-    let payload = payload(run, arch, &step.op).await?;
+    if let Op::Carry { host: from, path, mode } = &step.op {
+        let content = content(all, from, path).await?;
+        let file = Op::File(File { path: path.clone(), mode: *mode, content, secret: true });
+        return host.apply(&file, &record, None, signals).await.map_err(|error| explain(step, error));
+    }
+    let payload = payload(run, target.arch, &step.op).await?;
     host.apply(&step.op, &record, payload, signals).await.map_err(|error| explain(step, error))
+}
+
+/// What a small file of a host holds.
+async fn content<H: Mutate>(all: &[Target<'_, H>], from: &str, path: &str) -> Result<SecretString, Failure> {
+    let unreadable = |why: String| Failure::new(Kind::Step, format!("{path} of {from} cannot be read: {why}"));
+    let source = all.iter().find(|target| target.plan.host == from);
+    let source = source.ok_or_else(|| unreadable("the host is not part of this run".into()))?;
+    let question = Question { script: "cat -- \"$1\"", args: vec![path.to_owned()], input: Vec::new(), deadline: READ };
+    let answer = source.host.ask(question).await.map_err(|error| unreadable(error.to_string()))?;
+    if answer.status != 0 {
+        return Err(unreadable(String::from_utf8_lossy(&answer.stderr).trim().to_owned()));
+    }
+    String::from_utf8(answer.stdout).map(Into::into).map_err(|_| unreadable("it is not text".into()))
 }
 
 /// The stream of an operation whose bytes come from this machine.

@@ -8,13 +8,13 @@ use secrecy::SecretString;
 
 use super::plan::{self, Plan, Selection};
 use super::preflight::{self, Ignore};
-use super::{Context, Kept, Step, runner};
+use super::{Context, Kept, Step, join, runner};
 use crate::artifact::catalogue::catalogue;
 use crate::artifact::{Item, Sources, source};
 use crate::assets::Assets;
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Host as HostConfig};
+use crate::config::{Cluster, Host as HostConfig, Role};
 use crate::datastore::{Stores, managed};
 use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
@@ -40,6 +40,8 @@ pub struct Desired {
     pub selection: Selection,
     /// Preflight checks that only warn.
     pub ignore: Ignore,
+    /// Tells this run from others.
+    pub run: String,
 }
 
 /// What was seen of all hosts, and what is to become of them.
@@ -77,13 +79,20 @@ struct Known<'a> {
     facts: &'a Facts,
 }
 
+/// All hosts as far as they are known, and what follows from them together.
+struct Fleet<'a> {
+    known: Vec<Known<'a>>,
+    /// The servers that etcdless keeps.
+    servers: Vec<Kept>,
+    /// The labels of workers that are no nodes yet.
+    joining: Vec<String>,
+}
+
 impl Desired {
     /// Surveys all hosts at once. One look is enough nearly always, since what to ask follows from a plan for machines as one expects them.
     pub async fn survey<H: Query>(&self, places: &[Place<'_, H>]) -> Result<Surveyed, Failure> {
         let expected: Vec<Facts> = places.iter().map(|place| Facts::expected(&place.config.address)).collect();
-        let known = self.known(places, &expected)?;
-        let servers = placeholders(&self.servers(&known));
-        let mut probes = self.probes(&known, &servers)?;
+        let mut probes = self.probes(&self.imagined(self.known(places, &expected)?))?;
         let general = [preflight::probes(), playbook::probes(&self.assets)?];
         probes.iter_mut().for_each(|own| general.iter().for_each(|probes| own.extend(probes.clone())));
         let mut facts = try_join_all(places.iter().zip(&probes).map(|(place, probes)| look(place, probes))).await?;
@@ -92,8 +101,7 @@ impl Desired {
             true => self.preflight(places, &facts)?,
             false => Vec::new(),
         };
-        let known = self.known(places, &facts)?;
-        let needed = self.probes(&known, &placeholders(&self.servers(&known)))?;
+        let needed = self.probes(&self.imagined(self.known(places, &facts)?))?;
         let again = places.iter().zip(probes).zip(needed).zip(&facts).map(async |(((place, asked), needed), facts)| {
             if needed.is_within(&asked) {
                 return Ok(facts.clone());
@@ -102,20 +110,29 @@ impl Desired {
             both.extend(needed);
             look(place, &both).await
         });
-        let looked = try_join_all(again).await?;
-        facts = looked;
+        facts = try_join_all(again).await?;
 
         let known = self.known(places, &facts)?;
         let servers = self.certified(places, &known).await?;
-        let plans = places.iter().zip(&known).map(async |(place, known)| {
-            let stores = self.stores(known, &servers)?;
-            let sources = self.sources(place, known, &stores, &servers).await?;
-            self.plan(known, &sources, &stores, &servers)
+        let fleet = self.fleet(known, servers);
+        let plans = places.iter().zip(&fleet.known).map(async |(place, known)| {
+            let stores = self.stores(known, &fleet.servers)?;
+            let sources = self.sources(place, known, &stores, &fleet).await?;
+            self.plan(known, &sources, &stores, &fleet)
         });
         let plans = try_join_all(plans).await?;
-        let nodes: Vec<Node> = known.into_iter().map(|known| known.node).collect();
+        let nodes: Vec<Node> = fleet.known.into_iter().map(|known| known.node).collect();
         let hosts = nodes.into_iter().zip(facts).zip(plans).map(|((node, facts), plan)| Seen { node, facts, plan });
         Ok(Surveyed { hosts: hosts.collect(), warnings })
+    }
+
+    /// Every step of each host, by its label, as one expects it without asking any: for texts that people look at.
+    pub fn expected(&self) -> Result<Vec<(String, Vec<Step>)>, Failure> {
+        let hosts = self.cluster.spec.hosts.iter();
+        let places: Vec<Place<'_, ()>> = hosts.map(|config| Place { host: &(), config }).collect();
+        let facts: Vec<Facts> = places.iter().map(|place| Facts::expected(&place.config.address)).collect();
+        let fleet = self.imagined(self.known(&places, &facts)?);
+        fleet.known.iter().map(|known| Ok((known.node.label.clone(), self.steps(known, &fleet)?))).collect()
     }
 
     fn preflight<H>(&self, places: &[Place<'_, H>], facts: &[Facts]) -> Result<Vec<preflight::Warning>, Failure> {
@@ -134,6 +151,19 @@ impl Desired {
             Failure::new(Kind::Preflight, format!("{} has no usable address or architecture", config.label()))
                 .hint("name the address that other nodes reach it by: hosts[].nodeIP")
         })
+    }
+
+    fn fleet<'a>(&self, known: Vec<Known<'a>>, servers: Vec<Kept>) -> Fleet<'a> {
+        let workers = known.iter().filter(|known| known.node.role == Role::Worker && !join::has_joined(known.facts));
+        let joining = workers.map(|known| known.node.label.clone()).collect();
+        Fleet { known, servers, joining }
+    }
+
+    /// The same with something in the place of certificates, to know what to ask, and for texts that people look at.
+    fn imagined<'a>(&self, known: Vec<Known<'a>>) -> Fleet<'a> {
+        let kept = |server: managed::Server| Kept { certificates: managed::Set::placeholder(&server), server };
+        let servers = self.servers(&known).into_iter().map(kept).collect();
+        self.fleet(known, servers)
     }
 
     /// The servers that etcdless keeps on these hosts.
@@ -187,14 +217,14 @@ impl Desired {
         place: &Place<'_, H>,
         known: &Known<'_>,
         stores: &Stores,
-        servers: &[Kept],
+        fleet: &Fleet<'_>,
     ) -> Result<Sources, Failure> {
-        let plan = self.plan(known, &Sources::default(), stores, servers)?;
+        let plan = self.plan(known, &Sources::default(), stores, fleet)?;
         let names: BTreeSet<&str> = plan.changes().filter_map(|(step, _)| transfer(&step.op)).collect();
         if names.is_empty() {
             return Ok(Sources::default());
         }
-        let missing: Vec<Item> = catalogue(&self.cluster, known.node.arch)
+        let missing: Vec<Item> = catalogue(&self.cluster, known.node.arch, known.node.role)
             .files
             .into_iter()
             .filter(|item| names.contains(item.name.as_str()))
@@ -204,18 +234,22 @@ impl Desired {
     }
 
     /// What facts must answer about each host.
-    fn probes(&self, known: &[Known<'_>], servers: &[Kept]) -> Result<Vec<Probes>, Failure> {
+    fn probes(&self, fleet: &Fleet<'_>) -> Result<Vec<Probes>, Failure> {
         let of = |known: &Known<'_>| {
-            let stores = self.stores(known, servers)?;
-            let mut probes = plan::probes(&plan::steps(&self.context(known, &Sources::default(), &stores, servers))?);
-            servers.iter().for_each(|kept| probes.extend(managed::probes(&kept.server)));
+            let mut probes = plan::probes(&self.steps(known, fleet)?);
+            fleet.servers.iter().for_each(|kept| probes.extend(managed::probes(&kept.server)));
             Ok(probes)
         };
-        known.iter().map(of).collect()
+        fleet.known.iter().map(of).collect()
     }
 
-    fn plan(&self, known: &Known<'_>, sources: &Sources, stores: &Stores, servers: &[Kept]) -> Result<Plan, Failure> {
-        let context = self.context(known, sources, stores, servers);
+    fn steps(&self, known: &Known<'_>, fleet: &Fleet<'_>) -> Result<Vec<Step>, Failure> {
+        let stores = self.stores(known, &fleet.servers)?;
+        plan::steps(&self.context(known, &Sources::default(), &stores, fleet))
+    }
+
+    fn plan(&self, known: &Known<'_>, sources: &Sources, stores: &Stores, fleet: &Fleet<'_>) -> Result<Plan, Failure> {
+        let context = self.context(known, sources, stores, fleet);
         Ok(plan::plan(&context, plan::steps(&context)?, &self.selection))
     }
 
@@ -224,33 +258,23 @@ impl Desired {
         known: &'a Known<'_>,
         sources: &'a Sources,
         stores: &'a Stores,
-        servers: &'a [Kept],
+        fleet: &'a Fleet<'_>,
     ) -> Context<'a> {
-        let (cluster, assets, manifest) = (&self.cluster, &self.assets, self.manifest.as_deref());
-        Context { cluster, node: &known.node, facts: known.facts, assets, sources, stores, servers, manifest }
+        let first = fleet.known.iter().find(|known| known.node.role == Role::ControlPlane);
+        Context {
+            cluster: &self.cluster,
+            node: &known.node,
+            control_plane: first.map(|known| &known.node),
+            joining: &fleet.joining,
+            run: &self.run,
+            facts: known.facts,
+            assets: &self.assets,
+            sources,
+            stores,
+            servers: &fleet.servers,
+            manifest: self.manifest.as_deref(),
+        }
     }
-
-    /// Every step of each host, by its label, as one expects it without asking any: for texts that people look at.
-    pub fn expected(&self) -> Result<Vec<(String, Vec<Step>)>, Failure> {
-        let hosts = self.cluster.spec.hosts.iter();
-        let places: Vec<Place<'_, ()>> = hosts.map(|config| Place { host: &(), config }).collect();
-        let facts: Vec<Facts> = places.iter().map(|place| Facts::expected(&place.config.address)).collect();
-        let known = self.known(&places, &facts)?;
-        let servers = placeholders(&self.servers(&known));
-        let steps = |known: &Known<'_>| {
-            let stores = self.stores(known, &servers)?;
-            let steps = plan::steps(&self.context(known, &Sources::default(), &stores, &servers))?;
-            Ok((known.node.label.clone(), steps))
-        };
-        known.iter().map(steps).collect()
-    }
-}
-
-/// The servers with something in the place of certificates.
-fn placeholders(servers: &[managed::Server]) -> Vec<Kept> {
-    let kept =
-        |server: &managed::Server| Kept { server: server.clone(), certificates: managed::Set::placeholder(server) };
-    servers.iter().map(kept).collect()
 }
 
 /// The key of an authority, from the host that keeps it.

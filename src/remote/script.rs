@@ -95,6 +95,7 @@ fn own(op: &Op) -> Result<(&'static str, u64, Vec<String>), &'static str> {
             (change!("scripts/script.sh"), script.seconds, args)
         }
         Op::Certificates { .. } => return Err("certificates are placed as files"),
+        Op::Carry { .. } => return Err("what another host has is placed as a file"),
     })
 }
 

@@ -94,7 +94,8 @@ impl Query for Fake {
     /// The questions of a survey: the key of an authority, and the one to the sources, where every file is there.
     async fn ask(&self, question: Question) -> Result<Output, RemoteError> {
         if question.script.starts_with("cat ") {
-            let stdout = self.state().facts.texts[&question.args[0]].clone().into_bytes();
+            let text = self.state().facts.texts.get(&question.args[0]).cloned().unwrap_or_default();
+            let stdout = text.into_bytes();
             return Ok(Output { status: 0, stdout, stderr: Vec::new() });
         }
         assert!(question.script.contains("curl"), "an unexpected question: {}", question.script);
@@ -216,7 +217,7 @@ fn change(state: &mut State, op: &Op, record: &Record) {
             assert!(running, "{}: containerd does not run", record.step);
             facts.images.insert(image.reference.clone());
         }
-        Op::Certificates { .. } => panic!("the runner turns certificates into files"),
+        Op::Certificates { .. } | Op::Carry { .. } => panic!("the runner turns it into files"),
         Op::Script(script) => {
             for tool in ["/usr/local/bin/kubeadm", "/usr/local/bin/kubectl"] {
                 let needed = script.text.contains(tool);

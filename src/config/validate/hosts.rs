@@ -70,13 +70,6 @@ fn roles(cluster: &Cluster) -> Vec<Violation> {
             None => broken_here,
         });
     }
-    for (index, host) in hosts.iter().enumerate().filter(|(_, host)| host.role == Role::Worker) {
-        let message = format!("{} is a worker, and this version cannot join workers yet", host.label());
-        broken.push(
-            Violation::new(format!("spec.hosts[{index}].role"), message)
-                .suggest("remove the host: this version builds one control plane, which runs ordinary Pods too"),
-        );
-    }
     broken
 }
 

@@ -4,7 +4,7 @@ use super::look::{Condition, Container, Look, Node, Pod};
 use super::report::Item;
 use crate::cluster::kine::probe::{Latency, ProbeError};
 use crate::cluster::node::Node as Host;
-use crate::config::{Cluster, Network, Placement, Role};
+use crate::config::{self, Cluster, Network, Placement, Role};
 
 /// Namespaces whose Pods must all be Ready.
 const SYSTEM: [&str; 2] = ["kube-system", "kube-flannel"];
@@ -71,6 +71,17 @@ fn nodes(evidence: &Evidence<'_>) -> Item {
     let name = &evidence.host.name;
     if !nodes.iter().any(|node| node.metadata.name == *name) {
         return Item::bad("nodes", format!("{name} is not among the nodes"), &["journalctl -u kubelet"]);
+    }
+    let wanted = evidence.cluster.nodes().count();
+    if nodes.len() < wanted {
+        let there = |host: &&config::Host| {
+            host.name.as_ref().is_none_or(|name| nodes.iter().any(|node| node.metadata.name == name.as_str()))
+        };
+        let missing: Vec<String> =
+            evidence.cluster.nodes().filter(|host| !there(host)).map(config::Host::label).collect();
+        let missing = if missing.is_empty() { String::new() } else { format!(": {} missing", missing.join(", ")) };
+        let what = format!("{} of {wanted} are there{missing}", nodes.len());
+        return Item::bad("nodes", what, &["kubectl get nodes -o wide", "journalctl -u kubelet"]);
     }
     // The kubelet evicts Pods under pressure, and the node is Ready all the while.
     let pressed: Vec<String> = nodes.iter().flat_map(describe_pressure).collect();

@@ -36,6 +36,8 @@ struct Manifest<'a> {
     namespace: &'a str,
     image: String,
     domain: &'a str,
+    /// Whether client and server must run on different nodes.
+    apart: bool,
 }
 
 /// Looks until all is well or `deadline` has passed, and reports what was found last. `progress` gets the lines of every look.
@@ -52,8 +54,12 @@ pub async fn verify(
     let begun = Instant::now();
     let nonce = nonce();
     let namespace = format!("etcdless-verify-{nonce}");
-    let manifest =
-        Manifest { namespace: &namespace, image: image(cluster), domain: &cluster.spec.kubernetes.dns_domain };
+    let manifest = Manifest {
+        namespace: &namespace,
+        image: image(cluster),
+        domain: &cluster.spec.kubernetes.dns_domain,
+        apart: cluster.nodes().count() > 1,
+    };
     let manifest = render(assets, "verify/probe.yaml.j2", &manifest)?;
     let mut run = Run { host, cluster, node, namespace, manifest, nonce, probe: Ok(None), leftovers: Vec::new() };
     let looked = run.until(begun + deadline, progress).await;

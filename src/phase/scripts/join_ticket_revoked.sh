@@ -1,0 +1,7 @@
+# $1: the kubeconfig with the token. The token's ID, which is before its point, is no secret.
+set -e
+config=/etc/kubernetes/super-admin.conf
+[ -e $config ] || config=/etc/kubernetes/admin.conf
+id=$(sed -n 's/^ *token: \([a-z0-9]*\)\..*/\1/p' "$1")
+/usr/local/bin/kubeadm token delete --kubeconfig $config "$id"
+rm -f -- "$1"
