@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(all(Selection { only: list(&["node", "kine"]), ..Default::default() }), ["node", "kine"]);
         assert_eq!(
             all(Selection { from: Some("kine".into()), skip: list(&["network"]), ..Default::default() }),
-            ["kine", "control-plane", "verify"]
+            ["kine", "control-plane", "join", "verify"]
         );
         let wrong = Selection { skip: list(&["nodes"]), ..Default::default() }.check();
         assert_eq!(wrong.unwrap_err().message, "`nodes` is not a phase");
