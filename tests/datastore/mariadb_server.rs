@@ -43,14 +43,17 @@ impl Server {
         let folder = servers::folder();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let data = format!("--datadir={}", path("data"));
+        // A server that starts removes temporary tables from its folder, those of another server that shares it, too.
+        let temporary = format!("--tmpdir={}", folder.path().display());
         run(as_user(&program("mariadb-install-db").unwrap())
-            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data])
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data, &temporary])
             .current_dir("/"));
         let port = free_port();
         let log = folder.path().join("log");
         let mut args: Vec<String> = [
             "--no-defaults".to_owned(),
             data,
+            temporary,
             format!("--socket={}", path("sock")),
             format!("--pid-file={}", path("pid")),
             format!("--port={port}"),

@@ -256,10 +256,10 @@ impl Starting<'_> {
     }
 
     async fn mariadb(&mut self) -> Result<String, String> {
-        let data = format!("--datadir={}", self.path("data"));
+        let (data, temporary) = (format!("--datadir={}", self.path("data")), self.temporary());
         self.once(
             "mariadb-install-db",
-            &["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data],
+            &["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data, &temporary],
         );
         self.mysqld("mariadbd").await
     }
@@ -268,6 +268,11 @@ impl Starting<'_> {
         let data = format!("--datadir={}", self.path("data"));
         self.once("mysqld", &["--no-defaults", "--initialize-insecure", &data]);
         self.mysqld("mysqld").await
+    }
+
+    /// A server that starts removes temporary tables from its folder, those of another server that shares it, too.
+    fn temporary(&self) -> String {
+        format!("--tmpdir={}", self.path(""))
     }
 
     async fn mysqld(&mut self, name: &str) -> Result<String, String> {
@@ -280,6 +285,7 @@ impl Starting<'_> {
         let mut args = vec![
             "--no-defaults".to_owned(),
             format!("--datadir={}", self.path("data")),
+            self.temporary(),
             format!("--socket={}", self.path("sock")),
             format!("--pid-file={}", self.path("pid")),
             format!("--port={port}"),
