@@ -213,7 +213,7 @@ pub struct Verify {
 /// `datastore`.
 #[derive(Debug, Subcommand)]
 pub enum Datastore {
-    /// Check a server that somebody else keeps: reachable, encrypted, writable, and set as kine needs it.
+    /// Check the database servers: reachable, encrypted, writable, and set as kine needs it.
     Check(DatastoreCheck),
     /// See what is in the stores, how much room is left, and whether one needs a hand.
     Status(DatastoreStatus),

@@ -1,4 +1,4 @@
-//! Checks of a server that somebody else keeps, as a control plane sees it, before anything is changed.
+//! Checks of a database server as a control plane sees it; of one that somebody else keeps, before anything is changed.
 //!
 //! They go from the outside in: a name, a connection, TLS, a login, and then everything that the server tells of itself. One that makes the
 //! others impossible ends the list; otherwise all that is wrong is told at once. Nothing is left on the server.
