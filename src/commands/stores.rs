@@ -9,7 +9,7 @@ use crate::config::{Cluster, Host as HostConfig, Role};
 use crate::datastore::managed::{self, Member};
 use crate::facts::Probes;
 use crate::failure::{Failure, Kind};
-use crate::phase::survey;
+use crate::phase::runner;
 use crate::remote::Query;
 use crate::ui::Ui;
 
@@ -51,6 +51,6 @@ async fn server(
     let memory = facts.memory_kib / 1024;
     let member = Member { label: node.label, role: node.role, address: node.address, memory };
     let server = managed::servers(cluster, &[member]).pop().ok_or_else(missing)?;
-    let key = survey::read_key(&survey::Place { host: &host, config }).await?;
+    let key = runner::content(&host, &server.host, managed::KEY).await?;
     Ok((server, managed::Set::visitor(authority, &key)?))
 }

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Kind};
 use crate::journal::Record;
 use crate::op::{File, Op};
 use crate::pki;
-use crate::remote::{Mutate, Payload, Question, RemoteError, Signal};
+use crate::remote::{Mutate, Payload, Query, Question, RemoteError, Signal};
 use crate::ui::{Event, Ui};
 
 /// Steps of one host that run at once; sshd allows ten sessions on a connection, and the connection and the lock hold one each.
@@ -185,7 +185,9 @@ async fn perform<H: Mutate>(
         return Ok(());
     }
     if let Op::Carry { host: from, path, mode } = &step.op {
-        let content = content(all, from, path).await?;
+        let source = all.iter().find(|target| target.plan.host == *from);
+        let source = source.ok_or_else(|| Failure::new(Kind::Internal, format!("{from} is not part of this run")))?;
+        let content = content(source.host, from, path).await?;
         let file = Op::File(File { path: path.clone(), mode: *mode, content, secret: true });
         return host.apply(&file, &record, None, signals).await.map_err(|error| explain(step, error));
     }
@@ -193,17 +195,15 @@ async fn perform<H: Mutate>(
     host.apply(&step.op, &record, payload, signals).await.map_err(|error| explain(step, error))
 }
 
-/// What a small file of a host holds.
-async fn content<H: Mutate>(all: &[Target<'_, H>], from: &str, path: &str) -> Result<SecretString, Failure> {
-    let unreadable = |why: String| Failure::new(Kind::Step, format!("{path} of {from} cannot be read: {why}"));
-    let source = all.iter().find(|target| target.plan.host == from);
-    let source = source.ok_or_else(|| unreadable("the host is not part of this run".into()))?;
+/// What a small file of a host holds. `label` is what messages call the host.
+pub async fn content(host: &impl Query, label: &str, path: &str) -> Result<SecretString, Failure> {
+    let unreadable = |kind: Kind, why: String| Failure::new(kind, format!("{path} of {label} cannot be read: {why}"));
     let question = Question { script: "cat -- \"$1\"", args: vec![path.to_owned()], input: Vec::new(), deadline: READ };
-    let answer = source.host.ask(question).await.map_err(|error| unreadable(error.to_string()))?;
+    let answer = host.ask(question).await.map_err(|error| unreadable(kind(&error), error.to_string()))?;
     if answer.status != 0 {
-        return Err(unreadable(String::from_utf8_lossy(&answer.stderr).trim().to_owned()));
+        return Err(unreadable(Kind::Step, String::from_utf8_lossy(&answer.stderr).trim().to_owned()));
     }
-    String::from_utf8(answer.stdout).map(Into::into).map_err(|_| unreadable("it is not text".into()))
+    String::from_utf8(answer.stdout).map(Into::into).map_err(|_| unreadable(Kind::Step, "it is not text".into()))
 }
 
 /// The stream of an operation whose bytes come from this machine.

@@ -1,10 +1,8 @@
 //! From a description and connected hosts to plans: look, check, ask the sources, compare. Changes nothing anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use secrecy::SecretString;
 
 use super::plan::{self, Plan, Selection};
 use super::preflight::{self, Ignore};
@@ -20,10 +18,7 @@ use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
 use crate::op::Op;
 use crate::playbook;
-use crate::remote::{Query, Question};
-
-/// How long a host may take to answer a small question.
-const LOOK: Duration = Duration::from_secs(30);
+use crate::remote::Query;
 
 /// What is wanted, read from files and flags before any host is asked.
 #[derive(Debug)]
@@ -184,7 +179,9 @@ impl Desired {
         for server in self.servers(known) {
             let place = places.iter().find(|place| place.config.label() == server.host);
             let key = match place {
-                Some(place) if managed::Set::wants_key(&server, &held) => Some(read_key(place).await?),
+                Some(place) if managed::Set::wants_key(&server, &held) => {
+                    Some(runner::content(place.host, &server.host, managed::KEY).await?)
+                }
                 _ => None,
             };
             let certificates = managed::Set::of(&server, &held, key.as_ref())?;
@@ -274,20 +271,6 @@ impl Desired {
             servers: &fleet.servers,
             manifest: self.manifest.as_deref(),
         }
-    }
-}
-
-/// The key of an authority, from the host that keeps it.
-pub async fn read_key<H: Query>(place: &Place<'_, H>) -> Result<SecretString, Failure> {
-    let (args, script) = (vec![managed::KEY.to_owned()], "cat -- \"$1\"");
-    let answer = place.host.ask(Question { script, args, input: Vec::new(), deadline: LOOK }).await;
-    let label = place.config.label();
-    let answer = answer.map_err(|error| {
-        Failure::new(runner::kind(&error), format!("cannot read {} on {label}: {error}", managed::KEY))
-    })?;
-    match String::from_utf8(answer.stdout) {
-        Ok(text) if answer.status == 0 => Ok(text.into()),
-        _ => Err(Failure::new(Kind::Step, format!("{} on {label} cannot be read", managed::KEY))),
     }
 }
 
