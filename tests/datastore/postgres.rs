@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::certificates::Authority;
 use crate::postgres_server::{PASSWORD, Pooler, Server, TABLE, credentials};
-use crate::servers::{checked, free_port, names, wrong};
+use crate::servers::{checked, free_port, names, until, wrong};
 use crate::sshd::sshd;
 
 /// Rows of kine's own.
@@ -298,6 +298,23 @@ async fn every_store_of_a_cluster_is_checked() {
                     kine.pool=48";
     assert_eq!(found[0], format!("DatastoreConnections: {expected}"));
     assert_eq!(found.len(), 2);
+
+    // What the cluster's kines have open already is theirs, whichever store it is for; before there is a cluster it is somebody else's.
+    cluster.spec.kine.pool = 40;
+    let held: Vec<_> =
+        std::iter::repeat_with(|| server.login("SELECT pg_sleep(60)").spawn().unwrap()).take(20).collect();
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'kine' AND query LIKE '%pg_sleep(60)'";
+    until("the connections do not open", &server.path("log"), || server.sql("postgres", open).trim() == "20");
+    let [theirs, ours] = [false, true].map(|ours| check::check(&host, &cluster, &both, ours));
+    assert_eq!(wrong(&theirs.await.unwrap()).len(), 2);
+    assert_eq!(wrong(&ours.await.unwrap()), [""; 0]);
+    server.sql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)' AND usename = 'kine'",
+    );
+    for mut process in held {
+        process.wait().unwrap();
+    }
 }
 
 #[tokio::test]

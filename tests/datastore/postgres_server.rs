@@ -85,6 +85,14 @@ impl Server {
         run(&mut self.psql(database, sql))
     }
 
+    /// A statement of kine's own role in its own database, by password.
+    pub(crate) fn login(&self, sql: &str) -> Command {
+        let mut command = Command::new(program("psql").unwrap());
+        command.args(["-XAtq", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "kine", "-d", "kine", "-c", sql]);
+        command.env("PGPASSWORD", PASSWORD).stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        command
+    }
+
     /// Changes settings that need no restart, and waits until they hold.
     pub(crate) fn set(&self, settings: &[(&str, &str)]) {
         for (name, value) in settings {

@@ -202,7 +202,7 @@ pub(super) struct Room {
 }
 
 /// Connections that kine will open against what is allowed.
-pub(super) fn connections(rooms: &[Room], demand: Demand) -> super::Line {
+pub(super) fn connections(rooms: &[Room], demand: Demand<'_>) -> super::Line {
     const NAME: &str = "DatastoreConnections";
     let control_planes = match demand.control_planes {
         1 => "1 control plane".to_owned(),
@@ -210,7 +210,7 @@ pub(super) fn connections(rooms: &[Room], demand: Demand) -> super::Line {
     };
     let pools = |needed: i64| match needed > i64::from(demand.needed()) {
         false => format!("{needed} ({} for each of {control_planes})", demand.pool),
-        true => format!("{needed} ({} for each of {control_planes} and {} stores)", demand.pool, demand.stores),
+        true => format!("{needed} ({} for each of {control_planes} and {} stores)", demand.pool, demand.stores.len()),
     };
     let findings: Vec<Finding> = rooms
         .iter()

@@ -50,20 +50,35 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// How often round trips and commits are timed.
 const SAMPLES: usize = 20;
 
+/// Who logs in, and to what.
+#[derive(Debug, Clone, Copy)]
+struct Account<'a> {
+    user: &'a str,
+    database: &'a str,
+}
+
+impl Account<'_> {
+    /// Rows of users and databases, as `IN` takes them; `quoted` makes a literal.
+    fn rows(accounts: &[Self], quoted: impl Fn(&str) -> String) -> String {
+        let row = |account: &Account<'_>| format!("({}, {})", quoted(account.user), quoted(account.database));
+        accounts.iter().map(row).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// What the cluster asks of its server.
 #[derive(Debug, Clone, Copy)]
-struct Demand {
+struct Demand<'a> {
     /// Connections of one kine.
     pool: u32,
     /// How many of them there will be.
     control_planes: u32,
-    /// How many of the cluster's stores are on this server.
-    stores: u32,
+    /// Users and databases of the cluster's stores on this server.
+    stores: &'a [Account<'a>],
     /// Whether what is in the store is this cluster's own.
     ours: bool,
 }
 
-impl Demand {
+impl Demand<'_> {
     /// Connections to this store.
     fn needed(self) -> u32 {
         self.pool.saturating_mul(self.control_planes)
@@ -71,7 +86,7 @@ impl Demand {
 
     /// Connections to its server.
     fn of_server(self) -> u32 {
-        self.needed().saturating_mul(self.stores)
+        self.needed().saturating_mul(u32::try_from(self.stores.len()).unwrap_or(u32::MAX))
     }
 }
 
@@ -102,10 +117,12 @@ pub async fn check(
         let found = match target {
             Ok(None) => continue,
             Ok(Some(target)) => {
-                let beside =
-                    stores.iter().filter(|(_, other)| matches!(other, Ok(Some(o)) if o.servers == target.servers));
-                let stores = u32::try_from(beside.count()).unwrap_or(u32::MAX);
-                let demand = Demand { pool: cluster.spec.kine.pool.into(), control_planes, stores, ours };
+                let targets = stores.iter().filter_map(|(_, other)| other.as_ref().ok()?.as_ref());
+                let beside: Vec<Account<'_>> = targets
+                    .filter(|other| other.servers == target.servers)
+                    .map(|other| Account { user: &other.user, database: &other.database })
+                    .collect();
+                let demand = Demand { pool: cluster.spec.kine.pool.into(), control_planes, stores: &beside, ours };
                 store(host, target, demand).await?
             }
             Err(unchecked) => vec![Line::of("DatastoreConnect", unchecked.clone())],
@@ -117,7 +134,7 @@ pub async fn check(
 }
 
 /// One store: its server, or all of its servers until one is fit.
-async fn store(host: &Host, target: &Target, demand: Demand) -> Result<Vec<Line>, RemoteError> {
+async fn store(host: &Host, target: &Target, demand: Demand<'_>) -> Result<Vec<Line>, RemoteError> {
     let mut others = Vec::new();
     for place in &target.servers {
         let tried = one(host, target, place, demand).await?;
@@ -132,7 +149,7 @@ async fn store(host: &Host, target: &Target, demand: Demand) -> Result<Vec<Line>
 }
 
 /// Everything about one server.
-async fn one(host: &Host, target: &Target, place: &Place, demand: Demand) -> Result<Tried, RemoteError> {
+async fn one(host: &Host, target: &Target, place: &Place, demand: Demand<'_>) -> Result<Tried, RemoteError> {
     let mut lines = Vec::new();
     let Some(way) = way(host, target, place, &mut lines).await? else {
         return Ok(Tried { lines, usable: false });

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use self::judge::Seen;
 use super::judge::{COUNTED, Content};
 use super::target::Security;
-use super::{Demand, Line, Looked, Server, sampled, seen_from_host, timely};
+use super::{Account, Demand, Line, Looked, Server, sampled, seen_from_host, timely};
 use crate::failure::Finding;
 use crate::remote::forward::{Door, Place};
 
@@ -22,7 +22,7 @@ const TABLE: &str = "etcdless_latency";
 pub(in crate::datastore) type Answer = Result<Vec<Vec<String>>, sqlx::Error>;
 
 /// Logs in and looks around.
-pub(super) async fn check(server: &Server<'_>, demand: Demand, round_trips: &[f64]) -> Looked {
+pub(super) async fn check(server: &Server<'_>, demand: Demand<'_>, round_trips: &[f64]) -> Looked {
     let target = server.target;
     let mut connection = match connect(server).await {
         Ok(connection) => connection,
@@ -32,7 +32,7 @@ pub(super) async fn check(server: &Server<'_>, demand: Demand, round_trips: &[f6
         Line::ok("DatastoreLogin", format!("{} may log in", target.user)),
         Line::ok("DatastoreDatabase", format!("{} is there", target.database)),
     ];
-    let seen = look(&mut connection, &target.database, round_trips).await;
+    let seen = look(&mut connection, &target.database, demand.stores, round_trips).await;
     let _gone = timely(connection.close()).await;
     match seen {
         Ok(seen) => {
@@ -109,6 +109,9 @@ const VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('version', 'vers
 /// Our own connections; without further privileges the server tells of no others.
 const OURS: &str = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = SUBSTRING_INDEX(USER(), '@', 1)";
 
+/// Connections of some users to some databases.
+const OF_STORES: &str = "SELECT COUNT(*) FROM information_schema.processlist WHERE (user, db) IN";
+
 /// What a new connection finds set.
 pub(in crate::datastore) async fn variables(
     connection: &mut MySqlConnection,
@@ -125,11 +128,18 @@ pub(in crate::datastore) async fn in_use(connection: &mut MySqlConnection) -> Re
     Ok([all - 1, of_user - 1, of_both - 1])
 }
 
-async fn look(connection: &mut MySqlConnection, database: &str, round_trips: &[f64]) -> Result<Seen, sqlx::Error> {
+async fn look(
+    connection: &mut MySqlConnection,
+    database: &str,
+    stores: &[Account<'_>],
+    round_trips: &[f64],
+) -> Result<Seen, sqlx::Error> {
     let variables = variables(connection).await?;
     let account = ask(connection, "SELECT CURRENT_USER()".into()).await?.into_iter().flatten().next();
     let grants: Vec<String> = ask(connection, "SHOW GRANTS".into()).await?.into_iter().flatten().collect();
     let [in_use, of_user, of_both] = in_use(connection).await?;
+    let stores = Account::rows(stores, |text| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''")));
+    let of_stores = number(connection, format!("{OF_STORES} ({stores})")).await? - 1;
     let here = sampled(connection, async |it: &mut MySqlConnection| ask(it, "SELECT 1".into()).await.map(drop)).await?;
     let mut seen = Seen {
         variables,
@@ -138,6 +148,7 @@ async fn look(connection: &mut MySqlConnection, database: &str, round_trips: &[f
         in_use,
         of_user,
         of_both,
+        of_stores,
         content: content(connection).await?,
         round_trips: Vec::new(),
         commits: None,

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use self::judge::{Pooling, Seen, Table};
 use super::judge::{COUNTED, Content};
 use super::target::{Security, Target};
-use super::{Demand, Line, Looked, Refusal, Server, sampled, seen_from_host, timely};
+use super::{Account, Demand, Line, Looked, Refusal, Server, sampled, seen_from_host, timely};
 use crate::failure::Finding;
 use crate::remote::forward::{Door, Place};
 
@@ -32,7 +32,7 @@ const PGX: [&str; 12] = [
 pub(in crate::datastore) type Answer = Result<Vec<Vec<Option<String>>>, sqlx::Error>;
 
 /// Logs in and looks around.
-pub(super) async fn check(server: &Server<'_>, demand: Demand, round_trips: &[f64]) -> Looked {
+pub(super) async fn check(server: &Server<'_>, demand: Demand<'_>, round_trips: &[f64]) -> Looked {
     let target = server.target;
     let options = options(server);
     let mut connection = match connect(server).await {
@@ -43,7 +43,7 @@ pub(super) async fn check(server: &Server<'_>, demand: Demand, round_trips: &[f6
         Line::ok("DatastoreLogin", format!("{} may log in", target.user)),
         Line::ok("DatastoreDatabase", format!("{} is there", target.database)),
     ];
-    let seen = look(&mut connection, &options, target, round_trips).await;
+    let seen = look(&mut connection, &options, target, demand.stores, round_trips).await;
     let _gone = timely(connection.close()).await;
     match seen {
         Ok(seen) => {
@@ -121,6 +121,9 @@ const GENERAL: &str = "SELECT current_setting('server_version_num'), pg_is_in_re
     (SELECT datconnlimit FROM pg_database WHERE datname = current_database())::text, \
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)::text, current_setting('server_version')";
 
+/// Connections of some users to some databases.
+const OF_STORES: &str = "SELECT count(*)::text FROM pg_stat_activity WHERE (usename, datname) IN";
+
 const TABLE: &str = "SELECT n.nspname::text, pg_get_userbyid(c.relowner)::text, pg_has_role(c.relowner, 'USAGE')::text, \
     concat_ws(', ', CASE WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN 'SELECT' END, \
     CASE WHEN NOT has_table_privilege(c.oid, 'INSERT') THEN 'INSERT' END, \
@@ -137,11 +140,15 @@ async fn look(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
     target: &Target,
+    stores: &[Account<'_>],
     round_trips: &[f64],
 ) -> Result<Seen, sqlx::Error> {
     let general = row(connection, GENERAL).await?;
     let text = |at: usize| general.get(at).cloned().unwrap_or_default();
     let number = |at: usize| general.get(at).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
+    let stores = Account::rows(stores, |text| format!("'{}'", text.replace('\'', "''")));
+    let of_stores = row(connection, &format!("{OF_STORES} ({stores})")).await?;
+    let of_stores = of_stores.first().and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
     let table = ask(connection, TABLE.to_owned()).await?.into_iter().next().map(|row| {
         let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
         Table { schema: text(0), owner: text(1), is_owner: text(2) == "true", lacking: text(3), collation: text(4) }
@@ -174,6 +181,7 @@ async fn look(
         of_role: number(10) - 1,
         of_database: number(11) - 1,
         of_both: number(12) - 1,
+        of_stores: of_stores - 1,
         role_limit: number(13),
         database_limit: number(14),
         table,

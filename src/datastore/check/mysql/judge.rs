@@ -34,6 +34,8 @@ pub(super) struct Seen {
     /// Of the connections in use, those of our user, and those of our user in our database.
     pub(super) of_user: i64,
     pub(super) of_both: i64,
+    /// Those of all the cluster's stores on the server, as far as our user may see them.
+    pub(super) of_stores: i64,
     pub(super) content: Content,
     /// Milliseconds.
     pub(super) round_trips: Vec<f64>,
@@ -113,7 +115,7 @@ fn like(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// Every check that the answers decide, in order.
-pub(super) fn judge(seen: &Seen, target: &Target, demand: Demand) -> Vec<Line> {
+pub(super) fn judge(seen: &Seen, target: &Target, demand: Demand<'_>) -> Vec<Line> {
     let (engine, found) = seen.version();
     let versions = if engine == Engine::Mariadb { &MARIADB } else { &MYSQL };
     let mut lines = vec![
@@ -230,17 +232,17 @@ fn snapshot_isolation(seen: &Seen) -> Line {
 }
 
 /// The server's own limit, and the user's. Connections that our own kines hold are theirs to use again.
-fn rooms(seen: &Seen, target: &Target, demand: Demand) -> Vec<Room> {
+fn rooms(seen: &Seen, target: &Target, demand: Demand<'_>) -> Vec<Room> {
     let own = if demand.ours { seen.of_both } else { 0 };
     let (needed, of_server) = (i64::from(demand.needed()), i64::from(demand.of_server()));
-    let (allowed, used) = (seen.number("max_connections"), seen.in_use - own);
+    let (allowed, used) = (seen.number("max_connections"), seen.in_use - if demand.ours { seen.of_stores } else { 0 });
     let mut rooms = vec![Room {
         what: format!("the server allows {allowed} connections and has {used} in use"),
         free: allowed - used,
         needed: of_server,
         fix: format!(
             "`SET GLOBAL max_connections = {};`, and the same in the server's [mysqld] section",
-            needed + used
+            of_server + used
         ),
     }];
     let (limit, used) = (seen.number("max_user_connections"), seen.of_user - own);
@@ -389,6 +391,7 @@ mod tests {
                 in_use: 0,
                 of_user: 0,
                 of_both: 0,
+                of_stores: 0,
                 content: Content::Empty,
                 round_trips: Vec::new(),
                 commits: None,

@@ -29,6 +29,8 @@ pub(super) struct Seen {
     pub(super) of_role: i64,
     pub(super) of_database: i64,
     pub(super) of_both: i64,
+    /// Those of all the cluster's stores on the server.
+    pub(super) of_stores: i64,
     /// -1 where there is none.
     pub(super) role_limit: i64,
     pub(super) database_limit: i64,
@@ -69,7 +71,7 @@ pub(super) enum Pooling {
 }
 
 /// Every check that the answers decide, in order.
-pub(super) fn judge(seen: &Seen, target: &Target, demand: Demand) -> Vec<Line> {
+pub(super) fn judge(seen: &Seen, target: &Target, demand: Demand<'_>) -> Vec<Line> {
     let round_trips = seen.round_trips.clone();
     vec![
         privileges(seen, target),
@@ -301,7 +303,7 @@ fn pooling(seen: &Seen) -> Line {
     }
 }
 
-fn collation(seen: &Seen, demand: Demand) -> Line {
+fn collation(seen: &Seen, demand: Demand<'_>) -> Line {
     const NAME: &str = "DatastoreCollation";
     let Some(table) = &seen.table else { return Line::ok(NAME, "kine creates its table with COLLATE \"C\"") };
     if ["C", "POSIX", ""].contains(&table.collation.as_str()) {
@@ -319,10 +321,10 @@ fn collation(seen: &Seen, demand: Demand) -> Line {
 }
 
 /// The server's own limit, and those of role and database. Connections that our own kines hold are theirs to use again.
-fn rooms(seen: &Seen, target: &Target, demand: Demand) -> Vec<Room> {
+fn rooms(seen: &Seen, target: &Target, demand: Demand<'_>) -> Vec<Room> {
     let own = if demand.ours { seen.of_both } else { 0 };
     let (needed, of_server) = (i64::from(demand.needed()), i64::from(demand.of_server()));
-    let used = seen.in_use - own;
+    let used = seen.in_use - if demand.ours { seen.of_stores } else { 0 };
     let mut rooms = vec![Room {
         needed: of_server,
         what: format!(

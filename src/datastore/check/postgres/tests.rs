@@ -4,6 +4,7 @@ use serde_json::json;
 use super::super::super::target;
 use super::*;
 use crate::config::credentials::Credentials;
+use crate::datastore::check::Account;
 
 fn target() -> Target {
     let external = json!({ "postgres": { "external": { "address": "db", "database": "Kine-1", "user": "kine" } } });
@@ -83,6 +84,7 @@ fn our_own_connections_are_ours_to_use_again() {
         of_role: 8,
         of_database: 8,
         of_both: 8,
+        of_stores: 8,
         role_limit: -1,
         database_limit: -1,
         table: None,
@@ -91,8 +93,9 @@ fn our_own_connections_are_ours_to_use_again() {
         round_trips: vec![1.0],
         commits: None,
     };
+    const STORES: [Account<'_>; 1] = [Account { user: "kine", database: "kine" }];
     let text = |ours| {
-        let lines = judge(&seen, &target(), Demand { pool: 8, control_planes: 1, stores: 1, ours });
+        let lines = judge(&seen, &target(), Demand { pool: 8, control_planes: 1, stores: &STORES, ours });
         lines.iter().find(|line| line.name == "DatastoreConnections").unwrap().text()
     };
     assert_eq!(text(true), "kine opens up to 8 (8 for each of 1 control plane), and 13 are left");
@@ -101,7 +104,7 @@ fn our_own_connections_are_ours_to_use_again() {
         "the server allows 20 connections, reserves 3 and has 12 in use, so 5 are left: kine opens up to 8 (8 for each of 1 control plane); \
          fix: `ALTER SYSTEM SET max_connections = 23;` and a restart of the server; or --set kine.pool=5"
     );
-    let lines = judge(&seen, &target(), Demand { pool: 8, control_planes: 1, stores: 1, ours: false });
+    let lines = judge(&seen, &target(), Demand { pool: 8, control_planes: 1, stores: &STORES, ours: false });
     let pooling = lines.iter().find(|line| line.name == "DatastorePooling").unwrap().text();
     assert_eq!(
         pooling,
