@@ -85,6 +85,8 @@ pub struct Facts {
     pub swap_units: Vec<String>,
     /// Addresses on interfaces, loopback left out.
     pub addresses: Vec<IpAddr>,
+    /// The interface of each of them.
+    pub interfaces: BTreeMap<IpAddr, String>,
     /// The address that our SSH connection reached.
     pub ssh_address: Option<IpAddr>,
     /// The source address of the default route.
@@ -190,6 +192,7 @@ impl Facts {
             conntrack_writable: true,
             loadable_modules: true,
             addresses: vec![address],
+            interfaces: [(address, "eth0".to_owned())].into(),
             route_address: Some(address),
             ..Self::default()
         }

@@ -215,7 +215,8 @@ impl Op {
             }
             Self::Script(script) => insert(&mut probes.files, script.creates.iter().chain(&script.watches)),
             Self::Module { name } => insert(&mut probes.features, [name]),
-            Self::SwapOff | Self::Carry { .. } => {}
+            Self::Carry { path, .. } => insert(&mut probes.files, [path]),
+            Self::SwapOff => {}
         }
         probes
     }

@@ -128,8 +128,6 @@ fn defaults_are_written_out() {
         serviceSubnet: 10.96.0.0/12
         dnsDomain: cluster.local
         swap: refuse
-      endpoint:
-        direct: {}
       kine:
         version: v0.16.4
         placement: staticPod

@@ -7,7 +7,7 @@ use crate::assets::Assets;
 use crate::cluster::kine;
 use crate::cluster::node::Node;
 use crate::cluster::versions::support;
-use crate::config::{Address, Cluster, Listen, ProxyMode, Swap};
+use crate::config::{API_PORT, Address, Cluster, Endpoint, Listen, ProxyMode, Swap, Taint};
 use crate::failure::{Failure, Kind};
 use crate::op::File;
 use crate::render::render;
@@ -24,8 +24,8 @@ pub const KUBELET_CONFIG: &str = "/etc/kubernetes/kubelet.conf";
 /// The folder of kubeadm's patches.
 pub const PATCHES: &str = "/etc/etcdless/kubeadm/patches";
 
-/// The API server's port.
-pub const API_PORT: u16 = 6443;
+/// The container runtime's socket, as the kubelet takes it.
+pub const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 
 /// What kubeadm can patch (cmd/kubeadm/app/util/patches); it passes over a file named otherwise.
 const TARGETS: [&str; 6] = [
@@ -54,8 +54,9 @@ pub fn init_document(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<
 
 /// The document for `kubeadm join` of a worker. `ticket` is the path of the kubeconfig that it joins with.
 pub fn join_document(cluster: &Cluster, node: &Node, ticket: &str, assets: &Assets) -> Result<String, Failure> {
-    let Values { api, name, address, patches, .. } = Values::new(cluster, node)?;
-    let text = render(assets, "kubeadm/join.yaml.j2", &Join { api, name, address, patches, ticket })?;
+    let Values { api, name, address, patches, socket, taints, .. } = Values::new(cluster, node)?;
+    let values = Join { api, name, address, patches, socket, taints, ticket };
+    let text = render(assets, "kubeadm/join.yaml.j2", &values)?;
     Ok(format!("# Written by etcdless.\n{text}"))
 }
 
@@ -65,6 +66,8 @@ struct Join<'a> {
     name: String,
     address: String,
     patches: &'static str,
+    socket: &'static str,
+    taints: Vec<Parts>,
     ticket: &'a str,
 }
 
@@ -111,7 +114,8 @@ struct Values {
     name: String,
     address: String,
     api_port: u16,
-    schedulable: bool,
+    taints: Vec<Parts>,
+    socket: &'static str,
     patches: &'static str,
     cluster: String,
     version: String,
@@ -145,11 +149,12 @@ impl Values {
             name: node.name.clone(),
             address: node.address.to_string(),
             api_port: API_PORT,
-            schedulable: node.schedulable,
+            taints: taints(cluster, node).into_iter().map(Parts::from).collect(),
+            socket: CRI_SOCKET,
             patches: PATCHES,
             cluster: cluster.metadata.name.to_string(),
             version: spec.kubernetes.version.to_string(),
-            endpoint: format!("{}:{API_PORT}", cluster.api_name()),
+            endpoint: cluster.api().to_string(),
             pod_subnet: spec.kubernetes.pod_subnet.to_string(),
             service_subnet: spec.kubernetes.service_subnet.to_string(),
             dns_domain: spec.kubernetes.dns_domain.clone(),
@@ -167,10 +172,41 @@ impl Values {
     }
 }
 
+/// A taint as kubeadm's documents have it.
+#[derive(Serialize)]
+struct Parts {
+    key: String,
+    value: String,
+    effect: String,
+}
+
+impl From<Taint> for Parts {
+    fn from(Taint { key, value, effect }: Taint) -> Self {
+        Self { key, value, effect }
+    }
+}
+
+/// What the node is registered with: the taint of a control plane that is not for ordinary Pods, and its own.
+pub fn taints(cluster: &Cluster, node: &Node) -> Vec<Taint> {
+    let control_plane = Taint {
+        key: "node-role.kubernetes.io/control-plane".into(),
+        value: String::new(),
+        effect: "NoSchedule".into(),
+    };
+    let host = cluster.spec.hosts.iter().find(|host| host.label() == node.label);
+    let own = host.map(|host| host.taints.clone()).unwrap_or_default();
+    (!node.schedulable).then_some(control_plane).into_iter().chain(own).collect()
+}
+
 /// The names that the API's certificate covers beside those that kubeadm adds by itself.
 fn sans(cluster: &Cluster, node: &Node) -> Vec<String> {
     let host = cluster.spec.hosts.iter().find(|host| host.label() == node.label);
     let mut sans = vec![cluster.api_name(), node.address.to_string(), "127.0.0.1".into()];
+    match cluster.endpoint() {
+        Endpoint::Direct(_) | Endpoint::Local(_) => {}
+        Endpoint::External(address) => sans.push(address.host),
+        Endpoint::Vip(address) => sans.push(address.to_string()),
+    }
     if let Some(Address::Ssh(address)) = host.map(|host| &host.address) {
         // What the user reaches the host by. An alias of ssh_config may be no DNS name, and kubeadm would refuse it.
         if !sans.contains(address) && (address.parse::<std::net::IpAddr>().is_ok() || is_dns_name(address)) {

@@ -3,7 +3,6 @@
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::kubeadm::API_PORT;
 use super::versions::{FLANNEL, FLANNEL_CNI};
 use crate::assets::Assets;
 use crate::config::{Cluster, Network};
@@ -54,13 +53,14 @@ struct Flannel {
 
 fn flannel(cluster: &Cluster, assets: &Assets) -> Result<String, Failure> {
     let subnet = cluster.spec.kubernetes.pod_subnet;
+    let api = cluster.api();
     let values = Flannel {
         image: format!("{FLANNEL_IMAGE}:{FLANNEL}"),
         cni_image: format!("{FLANNEL_CNI_IMAGE}:{FLANNEL_CNI}"),
         pod_subnet: subnet.to_string(),
         ipv6: matches!(subnet, IpNet::V6(_)),
-        api_name: cluster.api_name(),
-        api_port: API_PORT.to_string(),
+        api_name: api.host,
+        api_port: api.port.to_string(),
         wait_and_install: WAIT_AND_INSTALL,
     };
     render(assets, "flannel/kube-flannel.yaml.j2", &values)

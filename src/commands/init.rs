@@ -11,7 +11,7 @@ use super::{Ended, datastore as server, kubeconfig, verify};
 use crate::assets::Assets;
 use crate::cli::Init;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Host as HostConfig, Role, yaml};
+use crate::config::{Cluster, Host as HostConfig, Role, Spec, yaml};
 use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
 use crate::phase::preflight::{self, Ignore};
@@ -29,7 +29,9 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let ignore = Ignore::parse(&args.ignore_preflight)?;
     let cluster = session::describe(&args.target, Some(&args.description))?;
     if args.print_config {
-        ui::result(&to_yaml(&cluster)?);
+        let endpoint = Some(cluster.endpoint());
+        let spec = Spec { endpoint, ..cluster.spec };
+        ui::result(&to_yaml(&Cluster { spec, ..cluster })?);
         return Ok(());
     }
     let assets = Assets::load(args.description.assets.as_deref())?;
@@ -72,12 +74,13 @@ impl Work<'_> {
             self.ui.emit(Event::Warning { host: warning.host.clone(), text: warning.text.clone() });
         }
         // The description's rules guarantee that there is one.
-        let first = places.iter().zip(&surveyed.hosts).find(|(place, _)| place.config.role == Role::ControlPlane);
-        let Some((place, seen)) = first else {
+        let Some((place, seen)) = surveyed.first.map(|first| (&places[first], &surveyed.hosts[first])) else {
             return Err(Failure::new(Kind::Config, "there is no control plane in the description"));
         };
         if self.desired.selection.has("preflight") {
-            self.check_datastore(place, seen).await?;
+            let ours = surveyed.hosts.iter().any(|seen| preflight::holds_cluster(&seen.facts));
+            let control_planes = places.iter().filter(|place| place.config.role == Role::ControlPlane);
+            try_join_all(control_planes.map(|place| self.check_datastore(place, ours))).await?;
         }
         if self.merges_kubeconfig() && seen.plan.changes().any(|(step, _)| step.id == "kubelet/certificates") {
             kubeconfig::check_free(self.desired.cluster.metadata.name.as_str(), seen.node.address)?;
@@ -140,10 +143,9 @@ impl Work<'_> {
         Ok(locks)
     }
 
-    /// Servers of somebody else's, as the host sees them.
-    async fn check_datastore(&self, place: &Place<'_, Host>, seen: &Seen) -> Result<(), Failure> {
+    /// Servers of somebody else's, as the host sees them. `ours`: this cluster is on some host already.
+    async fn check_datastore(&self, place: &Place<'_, Host>, ours: bool) -> Result<(), Failure> {
         let Desired { cluster, credentials, ignore, .. } = &self.desired;
-        let ours = preflight::holds_cluster(&seen.facts);
         let report = server::check(&self.ui, place.host, place.config, cluster, credentials, ours).await?;
         for text in report.warnings(|name| ignore.has(name)) {
             self.ui.emit(Event::Warning { host: report.host.clone(), text });

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::names::{Address, DnsLabel, ServerAddress, Version};
+use super::{ApiAddress, Taint};
 
 /// A `format` of a text: its name, what people call it, what it accepts, and what to write instead of something else.
 pub(super) struct Format {
@@ -33,6 +34,20 @@ pub(super) const FORMATS: &[Format] = &[
         noun: "a database server",
         accepts: parses::<ServerAddress>,
         advice: |_| "use HOST, HOST:PORT, [IPV6]:PORT, or the absolute path of a unix socket".into(),
+    },
+    Format {
+        name: "api-address",
+        noun: "an endpoint",
+        accepts: parses::<ApiAddress>,
+        advice: |_| "use HOST, HOST:PORT or [IPV6]:PORT".into(),
+    },
+    Format {
+        name: "taint",
+        noun: "a taint",
+        accepts: parses::<Taint>,
+        advice: |_| {
+            "use KEY=VALUE:EFFECT or KEY:EFFECT, where EFFECT is NoSchedule, PreferNoSchedule or NoExecute".into()
+        },
     },
     Format {
         name: "ip",

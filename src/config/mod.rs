@@ -7,6 +7,7 @@ mod check;
 pub mod credentials;
 mod datastore;
 pub mod diagnostic;
+mod endpoint;
 mod formats;
 pub mod load;
 pub mod names;
@@ -14,6 +15,7 @@ pub mod path;
 pub mod schema;
 pub mod set;
 mod suggest;
+mod taint;
 pub mod validate;
 pub mod yaml;
 
@@ -26,7 +28,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use datastore::{Datastore, Dsn, External, Managed, SecretRef, Server, ServerEngine, Shard, Tls, TlsMode};
+pub use endpoint::{API_PORT, ApiAddress, Endpoint, LOCAL_PORT};
 pub use names::{Address, AddressError, DnsLabel, ServerAddress, Version};
+pub use taint::Taint;
 
 /// The only `apiVersion` that this program reads.
 pub const API_VERSION: &str = "etcdless.dev/v1alpha1";
@@ -78,9 +82,9 @@ pub struct Spec {
     /// Versions and address ranges.
     #[serde(default)]
     pub kubernetes: Kubernetes,
-    /// How clients find the API server.
-    #[serde(default)]
-    pub endpoint: Endpoint,
+    /// How clients find the API server; `direct` on SQLite and `local` on servers where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
     /// The kine process that stands where etcd would.
     #[serde(default)]
     pub kine: Kine,
@@ -162,20 +166,6 @@ impl Default for Kubernetes {
             proxy_mode: None,
             swap: Swap::default(),
         }
-    }
-}
-
-/// How clients find the API server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum Endpoint {
-    /// The one control plane's own address.
-    Direct(Empty),
-}
-
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self::Direct(Empty {})
     }
 }
 
@@ -346,6 +336,12 @@ pub struct Host {
     /// The address that other nodes reach this one by; found from the SSH connection and the routes where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "nodeIP")]
     pub node_ip: Option<IpAddr>,
+    /// Labels of the node. One that is taken out of the file stays on the node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Taints of the node, as `kubectl taint` takes them: KEY=VALUE:EFFECT or KEY:EFFECT. One that is taken out of the file stays on the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
     /// Overrides of the user's ssh_config.
     #[serde(default, skip_serializing_if = "Ssh::is_default")]
     pub ssh: Ssh,
@@ -407,7 +403,7 @@ impl Cluster {
             metadata: Metadata { name },
             spec: Spec {
                 kubernetes: Kubernetes::default(),
-                endpoint: Endpoint::default(),
+                endpoint: None,
                 kine: Kine::default(),
                 datastore: Datastore::default(),
                 shards: Vec::new(),
@@ -435,11 +431,6 @@ impl Cluster {
         let shards = self.spec.shards.iter().map(|shard| (shard.name.as_str(), &shard.datastore));
         std::iter::once((MAIN, &self.spec.datastore)).chain(shards)
     }
-
-    /// The name that every node resolves the API server by.
-    pub fn api_name(&self) -> String {
-        format!("api.{}.etcdless.internal", self.metadata.name)
-    }
 }
 
 impl Host {
@@ -452,6 +443,8 @@ impl Host {
             role: Role::ControlPlane,
             schedulable: None,
             node_ip: None,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
             ssh: Ssh::default(),
         }
     }

@@ -188,7 +188,7 @@ impl fmt::Display for Address {
 }
 
 /// Reads a string through `FromStr` inside the visitor, so that a YAML error keeps the value's line and column.
-struct Parsed<T>(std::marker::PhantomData<T>, &'static str);
+pub(super) struct Parsed<T>(pub(super) std::marker::PhantomData<T>, pub(super) &'static str);
 
 impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Parsed<T> {
     type Value = T;

@@ -5,7 +5,7 @@
 
 use super::{Context, Step};
 use crate::cluster::kubeadm::{self, JOIN, KUBELET_CONFIG};
-use crate::config::Role;
+use crate::config::{Network, Role};
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::op::{File, Op, Script, sha256};
@@ -25,8 +25,10 @@ pub(super) fn has_joined(facts: &Facts) -> bool {
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     match context.node.role {
         Role::Worker => worker(context),
-        Role::ControlPlane if context.joining.is_empty() => Ok(Vec::new()),
-        Role::ControlPlane => Ok(tickets(context)),
+        Role::ControlPlane if context.is_first() => {
+            Ok(tickets(context).into_iter().chain(marks(context)).chain(spread(context)).collect())
+        }
+        Role::ControlPlane => Ok(Vec::new()),
         Role::Datastore => Ok(Vec::new()),
     }
 }
@@ -64,6 +66,9 @@ fn worker(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
 
 /// On the control plane: one token for all that join in this run.
 fn tickets(context: &Context<'_>) -> Vec<Step> {
+    if context.joining.is_empty() {
+        return Vec::new();
+    }
     let script = |text: &'static str, args: Vec<String>| {
         Op::Script(Script {
             text: text.into(),
@@ -75,10 +80,62 @@ fn tickets(context: &Context<'_>) -> Vec<Step> {
             seconds: 60,
         })
     };
-    let make = script(include_str!("scripts/join_ticket.sh"), vec![TICKET.into(), context.cluster.api_name()]);
+    let make = script(include_str!("scripts/join_ticket.sh"), vec![TICKET.into(), context.cluster.api().to_string()]);
     let make = Step::new("join/ticket", "make a token that lives ten minutes", make);
     let revoke = script(include_str!("scripts/join_ticket_revoked.sh"), vec![TICKET.into()]);
     let revoke = Step::new("join/ticket-revoked", "revoke the token", revoke).after(["join/ticket"]);
     let revoke = context.joining.iter().fold(revoke, |step, worker| step.after_on(worker, "join/joined"));
     vec![make.after(["control-plane"]), revoke]
+}
+
+/// On the control plane: cluster DNS starts before there is a second node, and would be gone with the first.
+fn spread(context: &Context<'_>) -> Option<Step> {
+    let members = context.control_planes().filter(|peer| !peer.built && peer.label != context.node.label);
+    let new: Vec<(&str, &str)> = members
+        .map(|peer| (peer.label.as_str(), "control-plane"))
+        .chain(context.joining.iter().map(|worker| (worker.as_str(), "join/joined")))
+        .collect();
+    if new.is_empty() || matches!(context.cluster.spec.network, Network::None(_)) {
+        return None;
+    }
+    let op = Op::Script(Script {
+        text: include_str!("scripts/dns_spread.sh").into(),
+        args: Vec::new(),
+        creates: Vec::new(),
+        watches: Vec::new(),
+        of: context.run.to_owned(),
+        seconds: 180,
+    });
+    let step = Step::new("join/dns", "spread cluster DNS over nodes", op).after(["control-plane", "network"]);
+    Some(new.into_iter().fold(step, |step, (host, id)| step.after_on(host, id)))
+}
+
+/// On the control plane: labels and taints of the nodes. A kubelet may not give itself all of them, and knows them only when it registers.
+fn marks(context: &Context<'_>) -> Vec<Step> {
+    let wanted = context.cluster.nodes().filter(|host| !host.labels.is_empty() || !host.taints.is_empty());
+    wanted
+        .filter_map(|host| {
+            let peer = context.peers.iter().find(|peer| peer.label == host.label())?;
+            let name = peer.name.clone()?;
+            let labels: Vec<String> = host.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let taints = host.taints.iter().map(ToString::to_string);
+            let count = labels.len().to_string();
+            let script = Script {
+                text: include_str!("scripts/node_marks.sh").into(),
+                args: [name.clone(), count].into_iter().chain(labels).chain(taints).collect(),
+                creates: Vec::new(),
+                watches: Vec::new(),
+                of: String::new(),
+                seconds: 120,
+            };
+            let step =
+                Step::new(format!("join/marks-{}", peer.label), format!("label and taint {name}"), Op::Script(script));
+            let step = step.after(["control-plane"]);
+            Some(match peer.role {
+                _ if peer.label == context.node.label => step,
+                Role::ControlPlane => step.after_on(&peer.label, "control-plane"),
+                Role::Worker | Role::Datastore => step.after_on(&peer.label, "join/joined"),
+            })
+        })
+        .collect()
 }

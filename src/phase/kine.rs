@@ -27,7 +27,12 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         let title = format!("prove {}: write, read back, delete", process.name());
         let after = match placement {
             Placement::StaticPod => {
-                steps.push(renewed(process, &digest).after(before.iter().cloned()).after(["kubelet/started"]));
+                steps.push(
+                    renewed(process, &digest)
+                        .after(before.iter().cloned())
+                        .after(["kubelet/started"])
+                        .after_ahead(context, "kine"),
+                );
                 renewed_step(&process.shard)
             }
             Placement::Systemd => unit_step(&process.shard),
@@ -110,7 +115,8 @@ fn placed(context: &Context<'_>, files: Vec<File>) -> Vec<Step> {
     // A client's certificate comes after its key.
     steps.extend(others.into_iter().map(|file| step(file, &ids).after(["datastore"])));
     let before: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
-    steps.extend(starters.into_iter().map(|file| step(file, &before).after_servers(context)));
+    let starters = starters.into_iter();
+    steps.extend(starters.map(|file| step(file, &before).after_servers(context).after_ahead(context, "kine")));
     steps
 }
 
@@ -132,6 +138,7 @@ fn under_systemd(context: &Context<'_>, processes: &[Process], placed: &[Step]) 
             .after(["kine/program", "datastore"])
             .after(placed.iter().map(|step| step.id.clone()))
             .after_servers(context)
+            .after_ahead(context, "kine")
     }));
     steps
 }

@@ -15,6 +15,8 @@ pub mod runner;
 pub mod survey;
 pub mod verify;
 
+use std::net::IpAddr;
+
 use crate::artifact::Sources;
 use crate::assets::Assets;
 use crate::cluster::node::Node;
@@ -44,8 +46,10 @@ pub struct Context<'a> {
     pub cluster: &'a Cluster,
     /// This host, with what follows from description and facts (name, addresses).
     pub node: &'a Node,
-    /// The first control plane, where it is known.
+    /// The control plane that the others join: the one that made the cluster, or is about to.
     pub control_plane: Option<&'a Node>,
+    /// Every host that is or becomes a node, in the description's order.
+    pub peers: &'a [Peer],
     /// The labels of workers that are no nodes yet.
     pub joining: &'a [String],
     /// Tells this run from others.
@@ -62,6 +66,49 @@ pub struct Context<'a> {
     pub servers: &'a [Kept],
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<&'a str>,
+}
+
+/// A node as the others know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The host's label.
+    pub label: String,
+    /// What it is for.
+    pub role: Role,
+    /// The node's name, where the host was seen or the description tells.
+    pub name: Option<String>,
+    /// The address that other nodes reach it by.
+    pub address: IpAddr,
+    /// Whether it is a control plane already.
+    pub built: bool,
+}
+
+impl Context<'_> {
+    /// Whether this control plane is the one that the others join.
+    pub fn is_first(&self) -> bool {
+        self.control_plane.is_none_or(|first| first.label == self.node.label)
+    }
+
+    /// Whether this control plane was, or is to be, made with the authorities of another one.
+    pub fn is_member(&self) -> bool {
+        !self.is_first() || self.facts.journal.steps.contains_key(control_plane::MEMBER)
+    }
+
+    /// The peers that are control planes.
+    pub fn control_planes(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter(|peer| peer.role == Role::ControlPlane)
+    }
+
+    /// The control plane that must be through with a phase before this one begins. A new one waits for the first; those that serve already
+    /// go one after the other, so that the others serve meanwhile.
+    pub fn ahead(&self) -> Option<&str> {
+        let own = |peer: &&Peer| peer.label == self.node.label;
+        if self.control_planes().find(own).is_some_and(|peer| peer.built) {
+            let before = self.control_planes().take_while(|peer| !own(peer));
+            return before.filter(|peer| peer.built).last().map(|peer| peer.label.as_str());
+        }
+        self.control_plane.map(|first| first.label.as_str()).filter(|first| *first != self.node.label)
+    }
 }
 
 /// A server that etcdless keeps, with its certificates and those of its clients.
@@ -108,6 +155,15 @@ impl Step {
         self
     }
 
+    /// The same step, once the control plane that goes ahead is through with a phase.
+    #[must_use]
+    pub fn after_ahead(self, context: &Context<'_>, phase: &str) -> Self {
+        match context.ahead() {
+            Some(host) => self.after_on(host, phase),
+            None => self,
+        }
+    }
+
     /// The same step, once every server that etcdless keeps is ready.
     #[must_use]
     pub fn after_servers(self, context: &Context<'_>) -> Self {
@@ -135,7 +191,7 @@ pub const PHASES: &[Phase] = &[
         control_plane::steps,
     ),
     phase("network", "the Pod network", Role::is_control_plane, network::steps),
-    phase("join", "workers become nodes", Role::is_node, join::steps),
+    phase("join", "workers become nodes; labels and taints", Role::is_node, join::steps),
 ];
 
 const fn phase(

@@ -8,6 +8,9 @@ use crate::op::{File, Op, Script};
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
+    if !context.is_first() {
+        return Ok(Vec::new());
+    }
     let Some(manifest) = network::manifest(context.cluster, context.manifest, context.assets)? else {
         return Ok(Vec::new());
     };

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
+use super::control_plane::{FOUNDER, MEMBER};
 use super::plan::{self, Plan, Selection};
 use super::preflight::{self, Ignore};
-use super::{Context, Kept, Step, join, runner};
+use super::{Context, Kept, Peer, Step, join, runner};
 use crate::artifact::catalogue::catalogue;
 use crate::artifact::{Item, Sources, source};
 use crate::assets::Assets;
@@ -44,6 +45,8 @@ pub struct Desired {
 pub struct Surveyed {
     /// In the order in which the hosts were given.
     pub hosts: Vec<Seen>,
+    /// Among them, the control plane that the others join.
+    pub first: Option<usize>,
     /// What preflight has to say without stopping.
     pub warnings: Vec<preflight::Warning>,
 }
@@ -79,6 +82,10 @@ struct Fleet<'a> {
     known: Vec<Known<'a>>,
     /// The servers that etcdless keeps.
     servers: Vec<Kept>,
+    /// The nodes as they know each other.
+    peers: Vec<Peer>,
+    /// The control plane that the others join: its place among the known.
+    first: Option<usize>,
     /// The labels of workers that are no nodes yet.
     joining: Vec<String>,
 }
@@ -116,9 +123,10 @@ impl Desired {
             self.plan(known, &sources, &stores, &fleet)
         });
         let plans = try_join_all(plans).await?;
+        let first = fleet.first;
         let nodes: Vec<Node> = fleet.known.into_iter().map(|known| known.node).collect();
         let hosts = nodes.into_iter().zip(facts).zip(plans).map(|((node, facts), plan)| Seen { node, facts, plan });
-        Ok(Surveyed { hosts: hosts.collect(), warnings })
+        Ok(Surveyed { hosts: hosts.collect(), first, warnings })
     }
 
     /// Every step of each host, by its label, as one expects it without asking any: for texts that people look at.
@@ -151,7 +159,9 @@ impl Desired {
     fn fleet<'a>(&self, known: Vec<Known<'a>>, servers: Vec<Kept>) -> Fleet<'a> {
         let workers = known.iter().filter(|known| known.node.role == Role::Worker && !join::has_joined(known.facts));
         let joining = workers.map(|known| known.node.label.clone()).collect();
-        Fleet { known, servers, joining }
+        let peers = self.cluster.nodes().filter_map(|config| peer(config, &known)).collect();
+        let first = first(&known);
+        Fleet { known, servers, peers, first, joining }
     }
 
     /// The same with something in the place of certificates, to know what to ask, and for texts that people look at.
@@ -257,11 +267,11 @@ impl Desired {
         stores: &'a Stores,
         fleet: &'a Fleet<'_>,
     ) -> Context<'a> {
-        let first = fleet.known.iter().find(|known| known.node.role == Role::ControlPlane);
         Context {
             cluster: &self.cluster,
             node: &known.node,
-            control_plane: first.map(|known| &known.node),
+            control_plane: fleet.first.map(|first| &fleet.known[first].node),
+            peers: &fleet.peers,
             joining: &fleet.joining,
             run: &self.run,
             facts: known.facts,
@@ -272,6 +282,36 @@ impl Desired {
             manifest: self.manifest.as_deref(),
         }
     }
+}
+
+/// A node as the others know it; one that was not seen counts as far as the description tells its address.
+fn peer(config: &HostConfig, known: &[Known<'_>]) -> Option<Peer> {
+    let (label, role) = (config.label(), config.role);
+    let seen = known.iter().find(|known| known.node.label == label);
+    let told = || config.node_ip.or_else(|| config.address.to_string().parse().ok());
+    Some(Peer {
+        name: seen.map(|known| known.node.name.clone()).or_else(|| config.name.as_ref().map(ToString::to_string)),
+        address: seen.map_or_else(told, |known| Some(known.node.address))?,
+        built: seen.is_some_and(|known| is_control_plane(known.facts)),
+        label,
+        role,
+    })
+}
+
+/// The control plane that the others join: the one that made the cluster; if that is gone, the first of those that are in it; before there
+/// is a cluster, the first of all.
+fn first(known: &[Known<'_>]) -> Option<usize> {
+    let place = |is: &dyn Fn(&Facts) -> bool| {
+        known.iter().position(|known| known.node.role == Role::ControlPlane && is(known.facts))
+    };
+    place(&|facts| facts.journal.steps.contains_key(FOUNDER))
+        .or_else(|| place(&is_control_plane))
+        .or_else(|| place(&|_| true))
+}
+
+/// Whether a host is a control plane of a cluster already, as far as its journal tells.
+fn is_control_plane(facts: &Facts) -> bool {
+    [FOUNDER, MEMBER].iter().any(|step| facts.journal.steps.contains_key(*step))
 }
 
 /// What a transfer brings: a file by its name in the catalogue, or an image.

@@ -75,7 +75,8 @@ pub fn parse(answers: &str, probes: &Probes, now_ms: i64) -> Result<Facts, Strin
     facts.units = units(&sections, probes);
     facts.packages = sections.lines("packages").filter_map(package).collect();
     facts.images = sections.lines("images").filter(|image| probes.images.contains(*image)).map(str::to_owned).collect();
-    facts.addresses = sections.lines("addresses").filter_map(address).collect();
+    facts.interfaces = sections.lines("addresses").filter_map(address).collect();
+    facts.addresses = sections.lines("addresses").filter_map(|line| Some(address(line)?.0)).collect();
     facts.route_address = sections.lines("route").find_map(|line| word_after(line, "src")?.parse().ok());
     facts.listeners = sections.lines("listeners").filter_map(listener).collect();
     for (mount, free, total) in sections.lines("free").filter_map(space) {
@@ -277,11 +278,13 @@ fn package(line: &str) -> Option<(String, String)> {
 }
 
 /// `2: eth0    inet 10.0.0.11/24 brd ...`
-fn address(line: &str) -> Option<IpAddr> {
+fn address(line: &str) -> Option<(IpAddr, String)> {
     let mut words = words(line).skip(1);
-    words.next().filter(|interface| *interface != "lo")?;
+    let interface = words.next().filter(|interface| *interface != "lo")?;
     words.next().filter(|family| family.starts_with("inet"))?;
-    words.next()?.split('/').next()?.parse().ok()
+    // A virtual interface names its other end, too: `host0@if12`.
+    let interface = interface.split('@').next()?.to_owned();
+    Some((words.next()?.split('/').next()?.parse().ok()?, interface))
 }
 
 /// `LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=731,fd=3))`

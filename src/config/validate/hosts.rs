@@ -1,7 +1,7 @@
 //! The machines: how many of which role, and that no two are the same one.
 
 use super::Violation;
-use crate::config::{Address, Cluster, Datastore, DnsLabel, Host, Role, ServerEngine};
+use crate::config::{Address, Cluster, Datastore, DnsLabel, Endpoint, Host, MAIN, Role, ServerEngine, taint};
 
 /// PostgreSQL's limit, the shortest.
 const LONGEST_DATABASE: usize = 63;
@@ -54,15 +54,21 @@ fn roles(cluster: &Cluster) -> Vec<Violation> {
     let mut control_planes = hosts.iter().enumerate().filter(|(_, host)| host.role == Role::ControlPlane);
     let first = control_planes.next().map(|(index, _)| index);
     for (index, host) in control_planes {
-        let (message, advice) = match cluster.spec.datastore {
-            Datastore::Sqlite(_) => (
+        let sqlite = cluster.datastores().find(|(_, datastore)| matches!(datastore, Datastore::Sqlite(_)));
+        let direct = matches!(cluster.endpoint(), Endpoint::Direct(_));
+        let (message, advice) = match sqlite {
+            Some((shard, _)) => (
                 format!("{} would be a second control plane, and SQLite is one file on one machine", host.label()),
-                "keep one control plane; a second one needs PostgreSQL, MySQL or MariaDB",
+                match shard {
+                    MAIN => "keep one control plane; a second one needs PostgreSQL, MySQL or MariaDB".to_owned(),
+                    _ => format!("keep one control plane, or move the shard `{shard}` to PostgreSQL, MySQL or MariaDB"),
+                },
             ),
-            _ => (
-                format!("{} would be a second control plane, and this version cannot join one yet", host.label()),
-                "keep one control plane",
+            None if direct => (
+                format!("{} would be a second control plane, and `endpoint: direct` leads to one only", host.label()),
+                "use `endpoint: { local: {} }`, which is the default, `external` or `vip`".to_owned(),
             ),
+            None => continue,
         };
         let broken_here = Violation::new(format!("spec.hosts[{index}]"), message).suggest(advice);
         broken.push(match first {
@@ -70,7 +76,43 @@ fn roles(cluster: &Cluster) -> Vec<Violation> {
             None => broken_here,
         });
     }
+    broken.extend(vip(cluster));
+    for (index, host) in hosts.iter().enumerate() {
+        broken.extend(labels(index, host));
+    }
     broken
+}
+
+/// An address that moves is nobody's own, and of the nodes' family.
+fn vip(cluster: &Cluster) -> Vec<Violation> {
+    const AT: &str = "spec.endpoint.vip";
+    let Endpoint::Vip(vip) = cluster.endpoint() else { return Vec::new() };
+    let own = |host: &Host| host.node_ip == Some(vip) || host.address.to_string().parse() == Ok(vip);
+    let mut broken = Vec::new();
+    if let Some(index) = cluster.spec.hosts.iter().position(own) {
+        let message = format!("{vip} is the address of {}, and so cannot move", cluster.spec.hosts[index].label());
+        let advice = "use an address of the same network that no machine has";
+        broken.push(Violation::new(AT, message).suggest(advice).related(format!("spec.hosts[{index}]")));
+    }
+    let kubernetes = &cluster.spec.kubernetes;
+    for (name, range) in [("podSubnet", kubernetes.pod_subnet), ("serviceSubnet", kubernetes.service_subnet)] {
+        if range.contains(&vip) {
+            let message = format!("{vip} is inside {name} {range}");
+            let advice = "use an address of the network that the nodes are in";
+            broken.push(Violation::new(AT, message).suggest(advice).related(format!("spec.kubernetes.{name}")));
+        }
+    }
+    broken
+}
+
+fn labels(index: usize, host: &Host) -> Vec<Violation> {
+    let wrong = host.labels.iter().filter(|(key, value)| !taint::is_key(key) || !taint::is_value(value));
+    wrong
+        .map(|(key, value)| {
+            Violation::new(format!("spec.hosts[{index}].labels"), format!("`{key}: {value}` is not a label"))
+                .suggest("63 letters, digits, `-`, `_` and `.` at most; a key may have a DNS name and `/` in front")
+        })
+        .collect()
 }
 
 /// Hosts of servers that etcdless keeps: each store names one, and each one is named.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{ETCD_MANIFEST, Finding, RECORD, Subject};
 use crate::cluster::kine;
-use crate::config::{Datastore, Listen};
+use crate::config::{Datastore, Endpoint, LOCAL_PORT, Listen};
 
 /// Packages that bring a kubelet unit of their own.
 pub(super) const PACKAGES: [&str; 2] = ["kubelet", "kubeadm"];
@@ -57,7 +57,7 @@ pub(super) fn etcd_manifest(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// What `init` cannot change in a cluster that exists: the place in cluster.yaml, and what can be done instead.
-const IMMUTABLE: [(&str, &str); 9] = [
+const IMMUTABLE: [(&str, &str); 10] = [
     ("kubernetes.version", "an upgrade replaces the control plane in an order of its own"),
     ("kubernetes.podSubnet", "nodes and Pods have their addresses"),
     ("kubernetes.serviceSubnet", "Services and the API server's certificate have their addresses"),
@@ -66,6 +66,7 @@ const IMMUTABLE: [(&str, &str); 9] = [
     ("shards", "what is in a store would stay there"),
     ("kine.placement", "two kines would serve one database"),
     ("kine.listen", "the API server is bound to it"),
+    ("endpoint", "every node's kubeconfigs lead there"),
     ("network", "two networks would configure the same nodes"),
 ];
 
@@ -75,7 +76,9 @@ pub(super) fn immutable_fields(subject: &Subject<'_>) -> Vec<Finding> {
     let Some(recorded) = readable(&record).filter(|record| recorded_name(record) == Some(own)) else {
         return Vec::new();
     };
-    let Ok(wanted) = serde_json::to_value(subject.cluster) else { return Vec::new() };
+    let mut wanted = subject.cluster.clone();
+    wanted.spec.endpoint = Some(wanted.endpoint());
+    let Ok(wanted) = serde_json::to_value(&wanted) else { return Vec::new() };
     if !is_built(subject) {
         return Vec::new();
     }
@@ -119,6 +122,10 @@ fn shown(document: &Value, field: &str) -> Option<String> {
         ("shards", value) => Some(shards(value)),
         ("datastore", value) => value.map(datastore),
         (_, Some(Value::String(text))) => Some(text.clone()),
+        ("endpoint", Some(Value::Object(choice))) => choice.iter().next().map(|(kind, at)| match at {
+            Value::String(at) => format!("{kind} {at}"),
+            _ => kind.clone(),
+        }),
         (_, Some(Value::Object(choice))) => choice.keys().next().cloned(),
         (_, other) => other.map(Value::to_string),
     }
@@ -165,9 +172,9 @@ pub(super) fn kubelet_version(subject: &Subject<'_>) -> Vec<Finding> {
     )]
 }
 
-/// A port that `program` will listen on; a port that our own program holds is fine. Workers have the kubelet alone.
+/// A port that `program` will listen on; a port that our own program holds is fine. Workers have the kubelet and HAProxy alone.
 pub(super) fn port(subject: &Subject<'_>, port: u16, program: &str) -> Vec<Finding> {
-    if !subject.is_control_plane() && program != "kubelet" {
+    if !subject.is_control_plane() && !["kubelet", "haproxy"].contains(&program) {
         return Vec::new();
     }
     let Some(holder) = subject.facts.listeners.get(&port) else { return Vec::new() };
@@ -185,6 +192,13 @@ pub(super) fn port(subject: &Subject<'_>, port: u16, program: &str) -> Vec<Findi
         why,
         format!("stop {holder}, or let it listen elsewhere; `ss -ltnp sport = :{port}` shows it"),
     )]
+}
+
+pub(super) fn endpoint_port(subject: &Subject<'_>) -> Vec<Finding> {
+    match subject.cluster.endpoint() {
+        Endpoint::Local(_) => port(subject, LOCAL_PORT, "haproxy"),
+        Endpoint::Direct(_) | Endpoint::External(_) | Endpoint::Vip(_) => Vec::new(),
+    }
 }
 
 pub(super) fn kine_port(subject: &Subject<'_>) -> Vec<Finding> {

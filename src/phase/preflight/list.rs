@@ -1,8 +1,8 @@
 //! The checks, in the order in which their findings are told. Names in kubeadm's spelling are kubeadm's own.
 
 use super::existing::{
-    etcd_manifest, existing_cluster, immutable_fields, kine_metrics_port, kine_port, kubelet_version, port,
-    server_port, shard_ports,
+    endpoint_port, etcd_manifest, existing_cluster, immutable_fields, kine_metrics_port, kine_port, kubelet_version,
+    port, server_port, shard_ports,
 };
 use super::machine::{
     architecture, clock_skew, cpus, disk_pressure, disk_space, feature, hostname, ipvs_feature, memory, node_address,
@@ -50,6 +50,7 @@ pub const CHECKS: &[Check] = &[
     new("ContainerdVersion", "the distribution's containerd runs this Kubernetes", containerd_version),
     new("KubeletVersion", "no kubelet of the distribution's", kubelet_version),
     new("Port-6443", "free for the API server", |s| port(s, 6443, "kube-apiserver")),
+    new("Port-7443", "free for HAProxy where the endpoint is local", endpoint_port),
     new("Port-10250", "free for the kubelet", |s| port(s, 10250, "kubelet")),
     new("Port-10257", "free for the controller manager", |s| port(s, 10257, "kube-controller-manager")),
     new("Port-10259", "free for the scheduler", |s| port(s, 10259, "kube-scheduler")),

@@ -1,5 +1,5 @@
 # Writes the API server's manifest and waits until it is ready.
-# $1: kubeadm's configuration. $2: the API's name. $3: seconds to wait.
+# $1: kubeadm's configuration. $2: its address and port. $3: seconds to wait.
 pki=/etc/kubernetes/pki
 end=$(($(date +%s) + $3))
 last=
@@ -17,7 +17,7 @@ finalized=
 /usr/local/bin/kubeadm init phase control-plane apiserver --config "$1"
 while :; do
   answer=$(curl -sS --max-time 5 --cacert $pki/ca.crt --cert $pki/apiserver-kubelet-client.crt \
-    --key $pki/apiserver-kubelet-client.key "https://$2:6443/readyz?verbose" 2>&1) && finalize "$1"
+    --key $pki/apiserver-kubelet-client.key "https://$2/readyz?verbose" 2>&1) && finalize "$1"
   [ "${answer##*readyz check }" != passed ] || break
   now=$(printf '%s\n' "$answer" | grep -v '^\[+\]' | head -n 1)
   [ "$now" = "$last" ] || echo "waiting for the API server: $now"

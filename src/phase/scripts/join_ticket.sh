@@ -1,4 +1,4 @@
-# $1: where the kubeconfig belongs, $2: the API's name.
+# $1: where the kubeconfig belongs, $2: the API's name and port.
 set -e
 umask 077
 config=/etc/kubernetes/super-admin.conf
@@ -11,7 +11,7 @@ kind: Config
 clusters:
 - name: join
   cluster:
-    server: https://$2:6443
+    server: https://$2
     certificate-authority-data: $(base64 -w 0 /etc/kubernetes/pki/ca.crt)
 users:
 - name: join

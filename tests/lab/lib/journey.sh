@@ -77,3 +77,12 @@ healthy() {
 
 # target NAME: how etcdless names a host of this journey.
 target() { echo "root@$(on "$1" ip -4 -o addr show host0 | awk '{sub("/.*","",$4); print $4}')"; }
+
+# asking NAME SECONDS FILE URL: asks the API from a host over and over, in the background; sets asker.
+asking() {
+  on "$1" sh -s -- "$4" "$2" <"$here/lib/asking.sh" >"$3" &
+  asker=$!
+}
+
+# silence FILE: the longest span in seconds without an answer, up to the last line.
+silence() { awk 'NR == 1 { last = $1 } $2 == 0 { if ($1 - last > most) most = $1 - last; last = $1 } END { if ($1 - last > most) most = $1 - last; printf "%.1f", most }' "$1"; }

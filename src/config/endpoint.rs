@@ -1,0 +1,112 @@
+//! How every node, and everybody else, finds the API server.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::names::Parsed;
+use super::{Cluster, Datastore, Empty, ServerAddress};
+
+/// The port that every API server listens on.
+pub const API_PORT: u16 = 6443;
+
+/// The port of the load balancer that each node runs for itself.
+pub const LOCAL_PORT: u16 = 7443;
+
+/// How clients find the API server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Endpoint {
+    /// The one control plane's own address.
+    Direct(Empty),
+    /// A load balancer on every node, on its loopback address.
+    Local(Empty),
+    /// A load balancer, a DNS name or an address of the user's: HOST or HOST:PORT.
+    External(ApiAddress),
+    /// An address that moves between the control planes.
+    Vip(IpAddr),
+}
+
+impl Cluster {
+    /// How clients find the API server. Unless the file says so: the one control plane where the state is a file on it, else a load balancer
+    /// on every node, so that control planes may be added later and no address is special.
+    pub fn endpoint(&self) -> Endpoint {
+        self.spec.endpoint.clone().unwrap_or_else(|| match self.spec.datastore {
+            Datastore::Sqlite(_) => Endpoint::Direct(Empty {}),
+            _ => Endpoint::Local(Empty {}),
+        })
+    }
+
+    /// The name that every node resolves the API server by, and the port there.
+    pub fn api(&self) -> ApiAddress {
+        let named = |port| ApiAddress { host: self.api_name(), port };
+        match self.endpoint() {
+            Endpoint::Direct(_) | Endpoint::Vip(_) => named(API_PORT),
+            Endpoint::Local(_) => named(LOCAL_PORT),
+            Endpoint::External(address) => address,
+        }
+    }
+
+    /// The name that /etc/hosts gives the API server.
+    pub fn api_name(&self) -> String {
+        format!("api.{}.etcdless.internal", self.metadata.name)
+    }
+}
+
+/// Where an API server is asked: a DNS name or IP address and a port; 6443 where none is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiAddress {
+    /// Without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Why a text is not an [`ApiAddress`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an endpoint: use HOST, HOST:PORT or [IPV6]:PORT")]
+pub struct ApiAddressError(String);
+
+impl FromStr for ApiAddress {
+    type Err = ApiAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(ServerAddress::Tcp { host, port }) => Ok(Self { host, port: port.unwrap_or(API_PORT) }),
+            Ok(ServerAddress::Socket(_)) | Err(_) => Err(ApiAddressError(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for ApiAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl<'de> Deserialize<'de> for ApiAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "an endpoint"))
+    }
+}
+
+impl Serialize for ApiAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for ApiAddress {
+    fn schema_name() -> Cow<'static, str> {
+        "ApiAddress".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "api-address" })
+    }
+}
