@@ -83,7 +83,8 @@ impl Work<'_> {
             try_join_all(control_planes.map(|place| self.check_datastore(place, ours))).await?;
         }
         if self.merges_kubeconfig() && seen.plan.changes().any(|(step, _)| step.id == "kubelet/certificates") {
-            kubeconfig::check_free(self.desired.cluster.metadata.name.as_str(), seen.node.address)?;
+            let Desired { cluster, .. } = &self.desired;
+            kubeconfig::check_free(cluster.metadata.name.as_str(), &cluster.api_outside(seen.node.address))?;
         }
         let plans: Vec<&Plan> = surveyed.hosts.iter().map(|seen| &seen.plan).collect();
         for plan in &plans {
@@ -178,8 +179,9 @@ impl Work<'_> {
             ui::elapsed(began.elapsed().as_secs_f64())
         );
         if self.merges_kubeconfig() {
-            let context =
-                kubeconfig::merge(host, self.desired.cluster.metadata.name.as_str(), None, seen.node.address).await?;
+            let Desired { cluster, .. } = &self.desired;
+            let api = cluster.api_outside(seen.node.address);
+            let context = kubeconfig::merge(host, cluster.metadata.name.as_str(), None, &api).await?;
             text.push_str(&format!("kubectl --context {context} get nodes\n"));
         }
         self.finish(changes, began, &text)

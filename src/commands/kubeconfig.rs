@@ -1,12 +1,12 @@
 //! `kubeconfig`: the admin kubeconfig from the first control plane into the user's own hands.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Ended;
 use super::session;
 use crate::cli::Kubeconfig;
 use crate::cluster::node::Node;
+use crate::config::ApiAddress;
 use crate::failure::{Failure, Kind};
 use crate::kubeconfig as document;
 use crate::phase::runner;
@@ -20,18 +20,19 @@ pub(super) async fn run(args: Kubeconfig) -> Result<(), Ended> {
         let found = session::find(&ui, &args.target, described).await?;
         let node = Node::new(&found.cluster, &found.config, &found.facts)
             .ok_or_else(|| Failure::new(Kind::Unhealthy, format!("{} has no usable address", found.config.label())))?;
+        let api = found.cluster.api_outside(node.address);
         let name = found.cluster.metadata.name.as_str();
         let context = args.context.as_deref();
         if args.print || args.write.is_some() {
             let admin = admin_conf(&found.host).await?;
-            let own = document::merge(None, &admin, context.unwrap_or(name), &server(node.address), false)?;
+            let own = document::merge(None, &admin, context.unwrap_or(name), &server(&api), false)?;
             match &args.write {
                 None => ui::result(&own.text),
                 Some(path) => document::write(path, &own.text)?,
             }
             return Ok(());
         }
-        let context = merge(&found.host, name, context, node.address).await?;
+        let context = merge(&found.host, name, context, &api).await?;
         ui::result(&format!("context {context} is in {}", document::path()?.display()));
         Ok(())
     })
@@ -43,12 +44,12 @@ pub(super) async fn merge(
     host: &impl Query,
     cluster: &str,
     context: Option<&str>,
-    address: IpAddr,
+    api: &ApiAddress,
 ) -> Result<String, Failure> {
     let admin = admin_conf(host).await?;
     let path = document::path()?;
     let existing = document::load(&path)?;
-    let merged = document::merge(existing.as_deref(), &admin, context.unwrap_or(cluster), &server(address), false)?;
+    let merged = document::merge(existing.as_deref(), &admin, context.unwrap_or(cluster), &server(api), false)?;
     if merged.changed {
         document::write(&path, &merged.text)?;
     }
@@ -56,10 +57,10 @@ pub(super) async fn merge(
 }
 
 /// Refuses to build a cluster whose name the user's kubeconfig has for another one.
-pub(super) fn check_free(cluster: &str, address: IpAddr) -> Result<(), Failure> {
+pub(super) fn check_free(cluster: &str, api: &ApiAddress) -> Result<(), Failure> {
     let path = document::path()?;
     let Some(existing) = document::load(&path)? else { return Ok(()) };
-    document::check_free(&existing, cluster, &server(address)).map_err(|mut failure| {
+    document::check_free(&existing, cluster, &server(api)).map_err(|mut failure| {
         failure.hints = vec![
             "choose another name with --name NAME".into(),
             format!("or leave {} as it is with --no-kubeconfig", path.display()),
@@ -68,12 +69,8 @@ pub(super) fn check_free(cluster: &str, address: IpAddr) -> Result<(), Failure> 
     })
 }
 
-/// The API server's address for people outside, who do not know the cluster's own name for it.
-fn server(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => format!("https://{address}:6443"),
-        IpAddr::V6(address) => format!("https://[{address}]:6443"),
-    }
+fn server(api: &ApiAddress) -> String {
+    format!("https://{api}")
 }
 
 async fn admin_conf(host: &impl Query) -> Result<String, Failure> {

@@ -51,6 +51,15 @@ impl Cluster {
         }
     }
 
+    /// Where people outside, who do not know the cluster's own name for it, find the API server: what was made for that, or a control plane.
+    pub fn api_outside(&self, control_plane: IpAddr) -> ApiAddress {
+        match self.endpoint() {
+            Endpoint::Direct(_) | Endpoint::Local(_) => ApiAddress { host: control_plane.to_string(), port: API_PORT },
+            Endpoint::External(address) => address,
+            Endpoint::Vip(address) => ApiAddress { host: address.to_string(), port: API_PORT },
+        }
+    }
+
     /// The name that /etc/hosts gives the API server.
     pub fn api_name(&self) -> String {
         format!("api.{}.etcdless.internal", self.metadata.name)

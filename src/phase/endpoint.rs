@@ -179,7 +179,11 @@ fn quiet(context: &Context<'_>, package: &str) -> Option<Step> {
     let text = "# Written by etcdless, which runs this program under a unit of its own. Remove the file to use the package's unit, too.\n\
                 [Unit]\nConditionPathExists=/nonexistent\n";
     let op = Op::File(File::new(&path, 0o644, text));
-    Some(Step::new(format!("endpoint/{package}-quiet"), format!("keep the package's own {package}.service from starting"), op))
+    Some(Step::new(
+        format!("endpoint/{package}-quiet"),
+        format!("keep the package's own {package}.service from starting"),
+        op,
+    ))
 }
 
 #[derive(Serialize)]
