@@ -134,8 +134,10 @@ Examples:
   etcdless init local --set kine.placement=systemd
   etcdless init root@10.0.0.11 --print-config > cluster.yaml && etcdless init -c cluster.yaml
   etcdless init -c cluster.yaml --dry-run
+  etcdless init -c cluster.yaml --concurrency 30 --lock-timeout 600
 
-Running it again goes on where an earlier run stopped, and changes nothing once everything is as described.")]
+Running it again goes on where an earlier run stopped, and changes nothing once everything is as described.
+A worker that cannot be reached, or fails, is left out: the others are finished, and the exit code is 10.")]
 pub struct Init {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
@@ -167,6 +169,12 @@ pub struct Init {
     /// Leave your own kubeconfig alone.
     #[arg(long)]
     pub no_kubeconfig: bool,
+    /// How many hosts to log in to, and to work on, at once.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrency: u16,
+    /// Wait that long for another run that holds a host's lock, instead of ending at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub lock_timeout: u32,
 }
 
 /// `render`.

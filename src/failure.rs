@@ -38,7 +38,7 @@ impl From<Kind> for ExitCode {
 }
 
 /// The error of every command: one sentence, the cause below it, the last remote lines, and hints that name the next command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     /// Fixes the exit code.
     pub kind: Kind,

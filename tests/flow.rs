@@ -12,10 +12,11 @@ use etcdless::config::credentials::Credentials;
 use etcdless::config::{Cluster, Host, Listen, Placement};
 use etcdless::facts::Facts;
 use etcdless::failure::Failure;
+use etcdless::phase::outcome::{self, HostOutcome, Outcome};
 use etcdless::phase::plan::Selection;
 use etcdless::phase::preflight::Ignore;
 use etcdless::phase::runner::{self, Run, Target};
-use etcdless::phase::survey::{Desired, Place};
+use etcdless::phase::survey::{self, Desired, Place};
 use etcdless::ui::{Format, Ui};
 use fake::{At, Fake, outcome};
 
@@ -48,6 +49,7 @@ fn with_server(engine: &str, placement: Placement) -> Desired {
 /// One control plane on SQLite and two workers.
 fn with_workers() -> Desired {
     let mut desired = desired(Placement::StaticPod, Listen::Unix);
+    desired.cluster.spec.hosts[0].name = Some("cp".parse().unwrap());
     for (name, address) in [("w1", "192.0.2.21"), ("w2", "192.0.2.22")] {
         let worker = serde_json::json!({ "name": name, "address": address, "role": "worker" });
         desired.cluster.spec.hosts.push(serde_json::from_value(worker).unwrap());
@@ -77,22 +79,38 @@ async fn init(host: &Fake, desired: &Desired) -> Result<Vec<String>, Failure> {
 
 /// The same on all hosts of the description.
 async fn init_all(hosts: &[&Fake], desired: &Desired) -> Result<Vec<String>, Failure> {
+    let (steps, outcomes) = run_all(hosts, desired, 10).await?;
+    outcome::fatal(&outcomes).or_else(|| outcome::partial(&outcomes)).map_or(Ok(steps), Err)
+}
+
+/// The same with what became of each host.
+async fn run_all(
+    hosts: &[&Fake],
+    desired: &Desired,
+    concurrency: usize,
+) -> Result<(Vec<String>, Vec<HostOutcome>), Failure> {
+    let configs = &desired.cluster.spec.hosts;
     let places: Vec<Place<'_, Fake>> =
-        hosts.iter().zip(&desired.cluster.spec.hosts).map(|(&host, config)| Place { host, config }).collect();
+        hosts.iter().zip(configs).map(|(&host, config)| Place { host, config }).collect();
     let surveyed = desired.survey(&places).await?;
     let (ui, monitor) = Ui::start(Format::Text, false);
-    let run =
-        Run { id: "test".into(), artifacts: desired.cluster.spec.artifacts.clone(), stop: Default::default(), ui };
-    let targets: Vec<Target<'_, Fake>> = hosts
+    let artifacts = desired.cluster.spec.artifacts.clone();
+    let run = Run { id: "test".into(), artifacts, stop: Default::default(), concurrency, ui };
+    let place = |label: &str| places.iter().find(|place| place.config.label() == label).unwrap();
+    let targets: Vec<Target<'_, Fake>> = surveyed
+        .hosts
         .iter()
-        .zip(&surveyed.hosts)
-        .map(|(&host, seen)| Target { host, arch: seen.node.arch, plan: &seen.plan })
+        .map(|seen| Target { host: place(&seen.plan.host).host, arch: seen.node.arch, plan: &seen.plan })
         .collect();
-    let done = runner::run(&run, &targets).await;
+    let ran = runner::run(&run, &targets).await;
     drop(run);
     monitor.finish().await;
     let changes = surveyed.hosts.iter().flat_map(|seen| seen.plan.changes().map(|(step, _)| step.id.clone()));
-    done.map(|_| changes.collect())
+    let left = surveyed.left.into_iter().map(|(host, failure)| (host, Outcome::left_out(failure)));
+    let done = targets.iter().map(|target| target.plan.host.clone()).zip(ran.outcomes).chain(left);
+    let outcomes =
+        done.map(|(host, outcome)| HostOutcome { needed: survey::is_needed(place(&host).config), host, outcome });
+    Ok((changes.collect(), outcomes.collect()))
 }
 
 #[tokio::test]
@@ -126,15 +144,27 @@ async fn a_server_of_our_own_is_made_once() {
     }
 }
 
+/// A control plane and two workers, fresh.
+fn three(folder: &Path) -> [Fake; 3] {
+    [("cp", "192.0.2.11"), ("w1", "192.0.2.21"), ("w2", "192.0.2.22")]
+        .map(|(name, address)| Fake::fresh(&folder.join(name), fresh_at(address)))
+}
+
+fn has_done(host: &Fake, step: &str) -> bool {
+    host.state().facts.journal.steps.contains_key(step)
+}
+
+fn states(outcomes: &[HostOutcome]) -> Vec<(&str, &str)> {
+    outcomes.iter().map(|host| (host.host.as_str(), host.outcome.state())).collect()
+}
+
 #[tokio::test]
 async fn workers_join_once_and_one_that_failed_joins_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut desired = with_workers();
-    let fresh = |name: &str, address| Fake::fresh(&folder.path().join(name), fresh_at(address));
-    let (cp, w1) = (fresh("cp", "192.0.2.11"), fresh("w1", "192.0.2.21"));
-    let w2 = fresh("w2", "192.0.2.22").failing(7);
-    let failure = init_all(&[&cp, &w1, &w2], &desired).await.unwrap_err();
-    assert_eq!(failure.kind as u8, 6, "{}", failure.message);
+    let [cp, w1, w2] = three(folder.path());
+    let failure = init_all(&[&cp, &w1, &w2.failing(7)], &desired).await.unwrap_err();
+    assert_eq!(failure.kind as u8, 10, "{}", failure.message);
     let w2 = Fake::open(&folder.path().join("w2"), None);
     desired.run = "another".into();
     let again = init_all(&[&cp, &w1, &w2], &desired).await.unwrap();
@@ -144,6 +174,76 @@ async fn workers_join_once_and_one_that_failed_joins_alone() {
         ["join/ticket", "join/ticket-revoked", "join/config", "join/patches", "join/ticket", "join/joined"]
     );
     assert_eq!(init_all(&[&cp, &w1, &w2], &desired).await.unwrap(), NOTHING);
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_anywhere_keeps_nothing_from_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let desired = with_workers();
+    let hosts = three(folder.path());
+    init_all(&hosts.each_ref(), &desired).await.unwrap();
+    for operation in 0..hosts[2].applied() {
+        let [cp, w1, w2] = three(folder.path());
+        let (_, outcomes) = run_all(&[&cp, &w1, &w2.failing(operation)], &desired, 10).await.unwrap();
+        assert_eq!(states(&outcomes), [("cp", "done"), ("w1", "done"), ("w2", "failed")], "operation {operation}");
+        assert!(outcome::fatal(&outcomes).is_none());
+        let failure = outcome::partial(&outcomes).unwrap();
+        assert_eq!((failure.kind as u8, failure.message.as_str()), (10, "1 of 3 hosts are not done: w2"));
+        assert!(failure.details[0].ends_with("| injected"), "{failure:?}");
+        assert!(has_done(&w1, "join/joined"), "operation {operation}");
+        assert!(has_done(&cp, "join/ticket-revoked"), "the token stays after a failure at operation {operation}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_answer_is_left_out_and_joins_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desired = with_workers();
+    let [cp, w1, w2] = three(folder.path());
+    let (_, outcomes) = run_all(&[&cp, &w1, &w2.gone()], &desired, 10).await.unwrap();
+    assert_eq!(states(&outcomes), [("cp", "done"), ("w1", "done"), ("w2", "unreachable")]);
+    let w2 = Fake::open(&folder.path().join("w2"), None);
+    desired.run = "another".into();
+    let (_, outcomes) = run_all(&[&cp, &w1, &w2], &desired, 10).await.unwrap();
+    assert_eq!(states(&outcomes), [("cp", "done"), ("w1", "no changes"), ("w2", "done")]);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_not_fit_is_left_out_and_a_control_plane_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let desired = with_workers();
+    let full = |name: &str, address| {
+        let facts = Facts { free_bytes: [("/".to_owned(), 1 << 20)].into(), ..fresh_at(address) };
+        Fake::fresh(&folder.path().join(name), facts)
+    };
+    let [cp, w1, w2] = three(folder.path());
+    let (_, outcomes) = run_all(&[&cp, &full("w1", "192.0.2.21"), &w2], &desired, 10).await.unwrap();
+    assert_eq!(states(&outcomes), [("cp", "done"), ("w2", "done"), ("w1", "refused")]);
+    let failure = run_all(&[&full("cp", "192.0.2.11"), &w1, &w2], &desired, 10).await.unwrap_err();
+    assert_eq!(failure.kind as u8, 5);
+    assert_eq!(w1.applied(), 0);
+}
+
+#[tokio::test]
+async fn without_its_control_plane_a_worker_is_prepared_and_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let desired = with_workers();
+    let [cp, w1, w2] = three(folder.path());
+    let last = 30;
+    let (_, outcomes) = run_all(&[&cp.failing(last), &w1, &w2], &desired, 10).await.unwrap();
+    assert_eq!(states(&outcomes), [("cp", "failed"), ("w1", "skipped"), ("w2", "skipped")]);
+    assert_eq!(outcomes[1].outcome.detail(), "waits for cp");
+    assert_eq!(outcome::fatal(&outcomes).unwrap().kind as u8, 6);
+}
+
+#[tokio::test]
+async fn one_host_at_a_time_gets_there_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let desired = with_workers();
+    let hosts = three(folder.path());
+    // Workers wait for the control plane, and it for them.
+    let (_, outcomes) = run_all(&hosts.each_ref(), &desired, 1).await.unwrap();
+    assert_eq!(states(&outcomes), [("cp", "done"), ("w1", "done"), ("w2", "done")]);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! verify against a host that answers from files: what it asks, what it makes of the answers, and that its Pods are always removed.
 #![expect(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ fn node() -> Node {
 
 async fn run(host: &Host, spec: serde_json::Value, deadline: Duration) -> Result<Report, Failure> {
     let assets = Assets::load(None).unwrap();
-    verify(host, &cluster(spec), &node(), &assets, deadline, |_| {}).await
+    verify(host, &cluster(spec), &node(), &assets, &BTreeSet::new(), deadline, |_| {}).await
 }
 
 /// Two looks, since Pods that the first one lets us create are seen by the second, then the end.

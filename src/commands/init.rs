@@ -1,10 +1,12 @@
 //! `init`: connect, look, check, plan, apply, verify, hand over the kubeconfig.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt};
 
 use super::session::{self, Interrupt};
 use super::{Ended, datastore as server, kubeconfig, verify};
@@ -13,10 +15,11 @@ use crate::cli::Init;
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Host as HostConfig, Role, Spec, yaml};
 use crate::failure::{Failure, Kind};
+use crate::phase::outcome::{self, HostOutcome, Outcome};
 use crate::phase::plan::{Plan, Selection};
 use crate::phase::preflight::{self, Ignore};
 use crate::phase::runner::{self, Run};
-use crate::phase::survey::{Desired, Place, Seen};
+use crate::phase::survey::{self, Desired, Place, Seen};
 use crate::remote::{Host, Lock};
 use crate::ui::{self, Event, Format, Ui};
 
@@ -61,26 +64,39 @@ impl Work<'_> {
             id: self.desired.run.clone(),
             artifacts: self.desired.cluster.spec.artifacts.clone(),
             stop: interrupt.stop.clone(),
+            concurrency: self.args.concurrency.into(),
             ui: self.ui.clone(),
         };
         let (run_id, cluster) = (run.id.clone(), self.desired.cluster.metadata.name.to_string());
         self.ui.emit(Event::Started { run: run_id, cluster, version: env!("CARGO_PKG_VERSION") });
-        let hosts = self.connect().await?;
-        let _locks = if self.args.dry_run { Vec::new() } else { self.lock(&hosts).await? };
-        let places: Vec<Place<'_, Host>> =
-            hosts.iter().zip(&self.desired.cluster.spec.hosts).map(|(host, config)| Place { host, config }).collect();
+        let mut left = Left::default();
+        let hosts = self.connect(&mut left).await?;
+        let (hosts, _locks) = match self.args.dry_run {
+            true => (hosts, Vec::new()),
+            false => self.lock(hosts, &mut left).await?,
+        };
+        let places: Vec<Place<'_, Host>> = hosts.iter().map(|(config, host)| Place { host, config }).collect();
         let surveyed = self.desired.survey(&places).await?;
+        for (label, failure) in surveyed.left {
+            self.leave_out(&mut left, label, failure);
+        }
+        if surveyed.fresh {
+            self.require_control_planes(&mut left)?;
+        }
         for warning in &surveyed.warnings {
             self.ui.emit(Event::Warning { host: warning.host.clone(), text: warning.text.clone() });
         }
         // The description's rules guarantee that there is one.
-        let Some((place, seen)) = surveyed.first.map(|first| (&places[first], &surveyed.hosts[first])) else {
+        let parts: Vec<(&Place<'_, Host>, &Seen)> =
+            surveyed.hosts.iter().filter_map(|seen| Some((at(&places, &seen.node.label)?, seen))).collect();
+        let Some(&(place, seen)) = parts.iter().find(|(_, seen)| Some(&seen.node.label) == surveyed.first.as_ref())
+        else {
             return Err(Failure::new(Kind::Config, "there is no control plane in the description"));
         };
         if self.desired.selection.has("preflight") {
             let ours = surveyed.hosts.iter().any(|seen| preflight::holds_cluster(&seen.facts));
-            let control_planes = places.iter().filter(|place| place.config.role == Role::ControlPlane);
-            try_join_all(control_planes.map(|place| self.check_datastore(place, ours))).await?;
+            let control_planes = parts.iter().filter(|(place, _)| place.config.role == Role::ControlPlane);
+            try_join_all(control_planes.map(|(place, _)| self.check_datastore(place, ours))).await?;
         }
         if self.merges_kubeconfig() && seen.plan.changes().any(|(step, _)| step.id == "kubelet/certificates") {
             let Desired { cluster, .. } = &self.desired;
@@ -95,53 +111,169 @@ impl Work<'_> {
         }
         let changes = plans.iter().map(|plan| plan.changes().count()).sum();
         let text: String = plans.iter().map(|plan| plan.text()).collect();
-        if self.args.dry_run || changes == 0 {
-            return self.finish(changes, began, &text);
+        if self.args.dry_run {
+            return self.finish(changes, began, &text, left.failure());
+        }
+        if changes == 0 {
+            let outcomes =
+                self.outcomes(&seen.node.label, plans.iter().map(|plan| (plan.host.clone(), Outcome::Done(0))), left);
+            self.tell(&outcomes, &text);
+            return self.finish(changes, began, "", outcome::partial(&outcomes));
         }
         self.confirm(&plans, &text, changes).await?;
         interrupt.applying.store(true, Ordering::Relaxed);
-        let targets: Vec<runner::Target<'_, Host>> = hosts
+        let mut targets: Vec<runner::Target<'_, Host>> = parts
             .iter()
-            .zip(&surveyed.hosts)
-            .map(|(host, seen)| runner::Target { host, arch: seen.node.arch, plan: &seen.plan })
+            .map(|(place, seen)| runner::Target { host: place.host, arch: seen.node.arch, plan: &seen.plan })
             .collect();
-        let timings = runner::run(&run, &targets).await?;
-        for (phase, seconds) in timings {
+        // Those that others wait for begin first.
+        targets
+            .sort_by_key(|target| !at(&places, &target.plan.host).is_some_and(|place| survey::is_needed(place.config)));
+        let ran = runner::run(&run, &targets).await;
+        for (phase, seconds) in ran.timings {
             self.ui.emit(Event::Phase { phase, seconds });
         }
+        let labels = targets.iter().map(|target| target.plan.host.clone());
+        let outcomes = self.outcomes(&seen.node.label, labels.zip(ran.outcomes), left);
+        if let Some(failure) = outcome::fatal(&outcomes) {
+            self.tell(&outcomes, "");
+            return Err(failure);
+        }
         interrupt.applied.store(true, Ordering::Relaxed);
-        if self.desired.selection.has("verify") {
-            let Desired { cluster, assets, .. } = &self.desired;
-            let report = verify::watch(&self.ui, place.host, cluster, &seen.node, assets, VERIFY_DEADLINE).await?;
-            report.failure().map_or(Ok(()), Err)?;
-        }
-        self.hand_over(place.host, seen, changes, began).await
+        let verified = self.verify(place.host, seen, &outcomes, &surveyed.hosts).await;
+        self.tell(&outcomes, "");
+        verified?;
+        self.hand_over(place.host, seen, changes, began, outcome::partial(&outcomes)).await
     }
 
-    /// All hosts, in the description's order. Questions about unknown keys come one after the other.
-    async fn connect(&self) -> Result<Vec<Host>, Failure> {
-        let hosts = &self.desired.cluster.spec.hosts;
-        if self.args.target.yes {
-            return try_join_all(hosts.iter().map(|config| session::connect(&self.ui, &self.args.target, config)))
-                .await;
+    /// All hosts that can be connected to, in the description's order. Where one is missing that others need, all are told that are.
+    async fn connect(&self, left: &mut Left) -> Result<Vec<Reached<'_>>, Failure> {
+        let configs = &self.desired.cluster.spec.hosts;
+        let concurrency = self.args.concurrency.into();
+        let connected = session::connect_all(&self.ui, &self.args.target, configs, concurrency).await;
+        let (mut reached, mut missing) = (Vec::new(), Vec::new());
+        for (config, host) in configs.iter().zip(connected) {
+            match host {
+                Ok(host) => reached.push((config, host)),
+                Err(failure) => missing.push((config, failure)),
+            }
         }
-        let mut connected = Vec::new();
-        for config in hosts {
-            connected.push(session::connect(&self.ui, &self.args.target, config).await?);
+        let cluster = &self.desired.cluster;
+        let none = !reached.iter().any(|(config, _)| config.role == Role::ControlPlane);
+        if none || missing.iter().any(|(config, _)| survey::is_indispensable(cluster, config)) {
+            missing.sort_by_key(|(config, _)| !survey::is_needed(config));
+            let what = format!("{} hosts cannot be logged in to", missing.len());
+            let missing = missing.into_iter().map(|(config, failure)| (config.label(), failure)).collect();
+            return outcome::together(&what, missing).map_or(Ok(reached), Err);
         }
-        Ok(connected)
+        for (config, failure) in missing {
+            self.leave_out(left, config.label(), failure);
+        }
+        Ok(reached)
     }
 
-    /// Locks every host, in the order of their names, so that two operators cannot wait for each other.
-    async fn lock(&self, hosts: &[Host]) -> Result<Vec<Lock>, Failure> {
-        let mut named: Vec<(&Host, &HostConfig)> = hosts.iter().zip(&self.desired.cluster.spec.hosts).collect();
-        named.sort_by_key(|(host, _)| host.name().to_owned());
+    /// A cluster is made with all of its control planes; one that is there does without some of them.
+    fn require_control_planes(&self, left: &mut Left) -> Result<(), Failure> {
+        let of_role = self.desired.cluster.spec.hosts.iter().filter(|config| config.role == Role::ControlPlane);
+        let missing = of_role.filter_map(|config| left.0.remove_entry(&config.label())).collect();
+        outcome::together("there is no cluster yet that could do without some of its control planes", missing)
+            .map_or(Ok(()), Err)
+    }
+
+    /// Locks every host. Those that others need come first, in the order of their names, so that of two runs one has the whole cluster; the
+    /// others follow at once.
+    async fn lock<'a>(
+        &self,
+        mut hosts: Vec<Reached<'a>>,
+        left: &mut Left,
+    ) -> Result<(Vec<Reached<'a>>, Vec<Lock>), Failure> {
+        let (mut needed, others): (Vec<_>, Vec<_>) = hosts.iter().partition(|(config, _)| survey::is_needed(config));
+        needed.sort_by_key(|(config, _)| config.label());
         let mut locks = Vec::new();
-        for (host, config) in named {
-            let lock = host.lock(&session::owner("init")).await;
-            locks.push(lock.map_err(|error| session::unreachable(&error, config))?);
+        for reached in needed {
+            locks.push(self.lock_one(reached).await?);
         }
-        Ok(locks)
+        let concurrency = self.args.concurrency.into();
+        let taken: Vec<_> =
+            stream::iter(&others).map(|reached| self.lock_one(reached)).buffered(concurrency).collect().await;
+        let mut lost = BTreeSet::new();
+        for ((config, _), lock) in others.into_iter().zip(taken) {
+            match lock {
+                Ok(lock) => locks.push(lock),
+                Err(failure) if failure.kind == Kind::Connection => {
+                    lost.insert(config.label());
+                    self.leave_out(left, config.label(), failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        hosts.retain(|(config, _)| !lost.contains(&config.label()));
+        Ok((hosts, locks))
+    }
+
+    async fn lock_one(&self, (config, host): &Reached<'_>) -> Result<Lock, Failure> {
+        let deadline = Duration::from_secs(self.args.lock_timeout.into());
+        let label = config.label();
+        let waits =
+            |owner: &str| self.ui.note(Some(&label), format!("is locked by {owner}: waiting for that run to end"));
+        let lock = host.lock_within(&session::owner("init"), deadline, waits).await;
+        lock.map_err(|error| session::unreachable(&error, config))
+    }
+
+    /// Goes on without a host.
+    fn leave_out(&self, left: &mut Left, label: String, failure: Failure) {
+        let details = failure.details.iter().flat_map(|detail| detail.lines());
+        let text = std::iter::once(failure.message.as_str()).chain(details).collect::<Vec<_>>().join("; ");
+        self.ui.emit(Event::Warning { host: label.clone(), text: format!("left out of this run: {text}") });
+        left.0.insert(label, failure);
+    }
+
+    /// What became of every host, in the description's order. `first` is the control plane that the others join.
+    fn outcomes(&self, first: &str, ran: impl Iterator<Item = (String, Outcome)>, left: Left) -> Vec<HostOutcome> {
+        let mut outcomes: BTreeMap<String, Outcome> = ran.collect();
+        outcomes.extend(left.0.into_iter().map(|(label, failure)| (label, Outcome::left_out(failure))));
+        let hosts = self.desired.cluster.spec.hosts.iter();
+        let of = |config: &HostConfig| {
+            let host = config.label();
+            let needed = host == first || config.role == Role::Datastore;
+            outcomes.remove(&host).map(|outcome| HostOutcome { host, needed, outcome })
+        };
+        hosts.filter_map(of).collect()
+    }
+
+    /// Tells what became of each host: to people as a table where there are several hosts, else as `alone`.
+    fn tell(&self, outcomes: &[HostOutcome], alone: &str) {
+        outcomes.iter().for_each(|host| self.ui.emit(host.event()));
+        if self.ui.format() == Format::Text {
+            match outcomes {
+                [_] if alone.is_empty() => {}
+                [_] => ui::result(alone),
+                _ => ui::result(&outcome::table(outcomes)),
+            }
+        }
+    }
+
+    /// Whether the cluster of those hosts that are done is really up.
+    async fn verify(&self, host: &Host, seen: &Seen, outcomes: &[HostOutcome], all: &[Seen]) -> Result<(), Failure> {
+        if !self.desired.selection.has("verify") {
+            return Ok(());
+        }
+        let mut cluster = self.desired.cluster.clone();
+        let missing: BTreeSet<&str> =
+            outcomes.iter().filter(|host| !host.outcome.is_done()).map(|host| host.host.as_str()).collect();
+        let mut absent = BTreeSet::new();
+        for config in cluster.spec.hosts.iter().filter(|config| missing.contains(config.label().as_str())) {
+            absent.extend(config.name.as_ref().map(ToString::to_string));
+            absent.insert(config.address.to_string());
+            absent.extend(config.node_ip.map(|address| address.to_string()));
+        }
+        for node in all.iter().map(|seen| &seen.node).filter(|node| missing.contains(node.label.as_str())) {
+            absent.extend([node.name.clone(), node.address.to_string()]);
+        }
+        cluster.spec.hosts.retain(|config| !missing.contains(config.label().as_str()));
+        let assets = &self.desired.assets;
+        let report = verify::watch(&self.ui, host, &cluster, &seen.node, assets, &absent, VERIFY_DEADLINE).await?;
+        report.failure().map_or(Ok(()), Err)
     }
 
     /// Servers of somebody else's, as the host sees them. `ours`: this cluster is on some host already.
@@ -169,7 +301,14 @@ impl Work<'_> {
     }
 
     /// Merges the kubeconfig and says what there is now.
-    async fn hand_over(&self, host: &Host, seen: &Seen, changes: usize, began: Instant) -> Result<(), Failure> {
+    async fn hand_over(
+        &self,
+        host: &Host,
+        seen: &Seen,
+        changes: usize,
+        began: Instant,
+        partial: Option<Failure>,
+    ) -> Result<(), Failure> {
         let spec = &self.desired.cluster.spec;
         let mut text = format!(
             "{}: Kubernetes {} on kine {}, {changes} changes in {}\n",
@@ -184,7 +323,7 @@ impl Work<'_> {
             let context = kubeconfig::merge(host, cluster.metadata.name.as_str(), None, &api).await?;
             text.push_str(&format!("kubectl --context {context} get nodes\n"));
         }
-        self.finish(changes, began, &text)
+        self.finish(changes, began, &text, partial)
     }
 
     /// Whether a run to the end puts the cluster into the user's kubeconfig.
@@ -192,13 +331,36 @@ impl Work<'_> {
         !self.args.no_kubeconfig && self.desired.selection.only.is_empty()
     }
 
-    fn finish(&self, changes: usize, began: Instant, text: &str) -> Result<(), Failure> {
-        self.ui.emit(Event::Finished { changes, seconds: began.elapsed().as_secs_f64() });
-        if self.ui.format() == Format::Text {
+    /// Ends the run: well, or with what keeps some hosts from being done.
+    fn finish(&self, changes: usize, began: Instant, text: &str, partial: Option<Failure>) -> Result<(), Failure> {
+        if partial.is_none() {
+            self.ui.emit(Event::Finished { changes, seconds: began.elapsed().as_secs_f64() });
+        }
+        if self.ui.format() == Format::Text && !text.is_empty() {
             ui::result(text);
         }
-        Ok(())
+        partial.map_or(Ok(()), Err)
     }
+}
+
+/// A host that was logged in to, with its description.
+type Reached<'a> = (&'a HostConfig, Host);
+
+/// Hosts that this run goes on without, by label, with the reason.
+#[derive(Default)]
+struct Left(BTreeMap<String, Failure>);
+
+impl Left {
+    /// What a run ends with that only looked.
+    fn failure(self) -> Option<Failure> {
+        let what = format!("{} hosts cannot be part of the run", self.0.len());
+        let failure = outcome::together(&what, self.0.into_iter().collect())?;
+        Some(Failure { kind: Kind::Partial, ..failure })
+    }
+}
+
+fn at<'a, 'b>(places: &'b [Place<'a, Host>], label: &str) -> Option<&'b Place<'a, Host>> {
+    places.iter().find(|place| place.config.label() == label)
 }
 
 fn to_yaml(cluster: &Cluster) -> Result<String, Failure> {

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::stream::{self, StreamExt};
+
 use super::Ended;
 use crate::cli::{Description, Show, Target};
 use crate::cluster::versions;
@@ -67,28 +69,65 @@ fn quick(target: &Target) -> Result<Cluster, Failure> {
 
 /// Connects to a host; an unknown key is shown and asked about, or accepted with `--yes`.
 pub(super) async fn connect(ui: &Ui, target: &Target, host: &HostConfig) -> Result<Host, Failure> {
-    let label = host.label();
-    let options = |accept_new| Connect { accept_new, config_file: target.ssh_config.clone(), ..Connect::default() };
-    match Host::connect(host, &options(target.yes)).await {
-        Err(RemoteError::HostKeyUnknown { fingerprint, .. }) => {
-            let question = format!("{label} is not known yet. Its key is {fingerprint}. Trust it?");
-            if ui.confirm(&question).await != Some(true) {
-                let error = RemoteError::HostKeyUnknown { host: label, fingerprint };
-                return Err(unreachable(&error, host));
-            }
-            Host::connect(host, &options(true)).await.map_err(|error| unreachable(&error, host))
-        }
-        connected => connected.map_err(|error| unreachable(&error, host)),
+    let error = match attempt(target, host, target.yes).await {
+        Ok(connected) => return Ok(connected),
+        Err(error) => error,
+    };
+    meet(ui, target, host, error).await
+}
+
+/// Connects to many hosts, `concurrency` at a time: sshd refuses some of more than ten that have not logged in yet, and all may come through
+/// one jump host. Questions about unknown keys come one after the other.
+pub(super) async fn connect_all(
+    ui: &Ui,
+    target: &Target,
+    hosts: &[HostConfig],
+    concurrency: usize,
+) -> Vec<Result<Host, Failure>> {
+    let attempts = stream::iter(hosts).map(|host| attempt(target, host, target.yes)).buffered(concurrency);
+    let attempts: Vec<Result<Host, RemoteError>> = attempts.collect().await;
+    let mut connected = Vec::new();
+    for (host, attempt) in hosts.iter().zip(attempts) {
+        connected.push(match attempt {
+            Ok(host) => Ok(host),
+            Err(error) => meet(ui, target, host, error).await,
+        });
     }
+    connected
+}
+
+async fn attempt(target: &Target, host: &HostConfig, accept_new: bool) -> Result<Host, RemoteError> {
+    Host::connect(host, &Connect { accept_new, config_file: target.ssh_config.clone(), ..Connect::default() }).await
+}
+
+/// After a first attempt that failed: where only the host's key is unknown, it is asked about.
+async fn meet(ui: &Ui, target: &Target, host: &HostConfig, error: RemoteError) -> Result<Host, Failure> {
+    if let RemoteError::HostKeyUnknown { fingerprint, .. } = &error {
+        let question = format!("{} is not known yet. Its key is {fingerprint}. Trust it?", host.label());
+        if ui.confirm(&question).await == Some(true) {
+            return attempt(target, host, true).await.map_err(|error| unreachable(&error, host));
+        }
+    }
+    Err(unreachable(&error, host))
+}
+
+/// The `ssh` of an operator who tries by hand what we tried.
+fn by_hand(host: &HostConfig) -> String {
+    let mut words = vec!["ssh".to_owned()];
+    words.extend(host.ssh.port.map(|port| format!("-p {port}")));
+    words.extend(host.ssh.jump.as_ref().map(|jump| format!("-J {jump}")));
+    words.extend(host.ssh.identity.as_ref().map(|identity| format!("-i {}", identity.display())));
+    words.push(match &host.user {
+        Some(user) => format!("{user}@{}", host.address),
+        None => host.address.to_string(),
+    });
+    words.join(" ")
 }
 
 /// What an error at a host's door means to the user.
 pub(super) fn unreachable(error: &RemoteError, host: &HostConfig) -> Failure {
     let failure = Failure::new(runner::kind(error), error.to_string());
-    let ssh = match &host.user {
-        Some(user) => format!("ssh {user}@{}", host.address),
-        None => format!("ssh {}", host.address),
-    };
+    let ssh = by_hand(host);
     match error {
         RemoteError::Unreachable { .. } => failure.hint(format!("see whether `{ssh}` works from here")),
         RemoteError::Denied { .. } => {
@@ -102,7 +141,7 @@ pub(super) fn unreachable(error: &RemoteError, host: &HostConfig) -> Failure {
             "log in as root, or let {user} use sudo without a password: echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/{user}"
         )),
         RemoteError::Locked { .. } => {
-            failure.hint("wait until that run is done; `etcdless unlock` shows it, and --force ends it")
+            failure.hint("wait until that run is done (--lock-timeout SECONDS does); `etcdless unlock` shows it, and --force ends it")
         }
         _ => failure,
     }
@@ -182,11 +221,12 @@ pub(super) fn run_id() -> String {
     format!("{:x}-{:x}", now.as_secs(), std::process::id())
 }
 
-/// Who runs this, for the lock: `user@machine pid 123`.
+/// Who runs this, for the lock: `user@machine pid 123 since Nov 21 21:33:02 2026 +00:00 (etcdless init)`.
 pub(super) fn owner(command: &str) -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "someone".into());
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".into());
-    format!("{user}@{} pid {} (etcdless {command})", machine.trim(), std::process::id())
+    let now = x509_parser::time::ASN1Time::now();
+    format!("{user}@{} pid {} since {now} (etcdless {command})", machine.trim(), std::process::id())
 }
 
 /// Reads the user's own Pod network manifest, if there is one.

@@ -1,5 +1,6 @@
 //! `verify`: is the cluster really up?
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Ended;
@@ -22,7 +23,7 @@ pub(super) async fn run(args: Verify) -> Result<(), Ended> {
         let node = Node::new(&found.cluster, &found.config, &found.facts)
             .ok_or_else(|| Failure::new(Kind::Unhealthy, format!("{} has no usable address", found.config.label())))?;
         let deadline = Duration::from_secs(args.timeout);
-        let report = watch(&ui, &found.host, &found.cluster, &node, &assets, deadline).await?;
+        let report = watch(&ui, &found.host, &found.cluster, &node, &assets, &BTreeSet::new(), deadline).await?;
         if ui.format() == Format::Text {
             ui::result(&report.table());
         }
@@ -31,13 +32,15 @@ pub(super) async fn run(args: Verify) -> Result<(), Ended> {
     .await
 }
 
-/// Verifies while the terminal shows what is waited for; the lines of the report become events.
+/// Verifies while the terminal shows what is waited for; the lines of the report become events. `absent`
+/// is as [`verify::verify`] takes it.
 pub(super) async fn watch(
     ui: &Ui,
     host: &impl Query,
     cluster: &Cluster,
     node: &Node,
     assets: &Assets,
+    absent: &BTreeSet<String>,
     deadline: Duration,
 ) -> Result<Report, Failure> {
     let began = Instant::now();
@@ -51,7 +54,7 @@ pub(super) async fn watch(
             ui.emit(Event::StepLine { host: label.clone(), step: step.clone(), line });
         }
     };
-    let report = verify::verify(host, cluster, node, assets, deadline, progress).await?;
+    let report = verify::verify(host, cluster, node, assets, absent, deadline, progress).await?;
     let seconds = began.elapsed().as_secs_f64();
     match report.checks.iter().filter(|item| !item.ok).count() {
         0 => ui.emit(Event::StepDone { host: label.clone(), step, title, seconds }),

@@ -134,15 +134,17 @@ fn controllers(digest: &str) -> Step {
     .after(["kube-controller-manager", "kube-scheduler"].map(image_step))
 }
 
-/// The description as it is kept: the nodes' names and the endpoint filled in, how this operator logs in left out.
+/// The description as it is kept: the nodes' names and addresses and the endpoint filled in, how this operator logs in left out.
 pub(super) fn record(context: &Context<'_>) -> Result<File, Failure> {
     let mut kept: Cluster = context.cluster.clone();
     kept.spec.endpoint = Some(context.cluster.endpoint());
     for host in &mut kept.spec.hosts {
         host.ssh = Ssh::default();
         host.user = None;
-        let name = context.peers.iter().find(|peer| peer.label == host.label()).and_then(|peer| peer.name.as_deref());
-        host.name = name.and_then(|name| name.parse().ok()).or(host.name.take());
+        let Some(peer) = context.peers.iter().find(|peer| peer.label == host.label()) else { continue };
+        host.name = peer.name.as_ref().and_then(|name| name.parse().ok()).or(host.name.take());
+        // What this operator calls the machine may mean nothing to another one.
+        host.node_ip = Some(peer.address);
     }
     let text = yaml::to_string(&kept)
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot write the cluster's description: {error}")))?;

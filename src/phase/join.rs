@@ -85,7 +85,7 @@ fn tickets(context: &Context<'_>) -> Vec<Step> {
     let revoke = script(include_str!("scripts/join_ticket_revoked.sh"), vec![TICKET.into()]);
     let revoke = Step::new("join/ticket-revoked", "revoke the token", revoke).after(["join/ticket"]);
     let revoke = context.joining.iter().fold(revoke, |step, worker| step.after_on(worker, "join/joined"));
-    vec![make.after(["control-plane"]), revoke]
+    vec![make.after(["control-plane"]), revoke.in_any_case()]
 }
 
 /// On the control plane: cluster DNS starts before there is a second node, and would be gone with the first.

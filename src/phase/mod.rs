@@ -9,6 +9,7 @@ pub mod kine;
 pub mod kubelet;
 pub mod network;
 pub mod node;
+pub mod outcome;
 pub mod plan;
 pub mod preflight;
 pub mod runner;
@@ -133,12 +134,14 @@ pub struct Step {
     pub after: Vec<String>,
     /// The same on other hosts: their labels, and a step or a whole phase there.
     pub after_on: Vec<(String, String)>,
+    /// Whether another host that has ended without doing its part need not be waited for: what is cleaned up is so in any case.
+    pub in_any_case: bool,
 }
 
 impl Step {
     /// A step that waits for nothing.
     pub fn new(id: impl Into<String>, title: impl Into<String>, op: Op) -> Self {
-        Self { id: id.into(), title: title.into(), op, after: Vec::new(), after_on: Vec::new() }
+        Self { id: id.into(), title: title.into(), op, after: Vec::new(), after_on: Vec::new(), in_any_case: false }
     }
 
     /// The same step, after others.
@@ -162,6 +165,12 @@ impl Step {
             Some(host) => self.after_on(host, phase),
             None => self,
         }
+    }
+
+    /// The same step, also once other hosts that it waits for have ended without doing their part.
+    #[must_use]
+    pub fn in_any_case(self) -> Self {
+        Self { in_any_case: true, ..self }
     }
 
     /// The same step, once every server that etcdless keeps is ready.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use secrecy::SecretString;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::Step;
+use super::outcome::Outcome;
 use super::plan::Plan;
 use crate::artifact::{download, registry};
 use crate::config::Artifacts;
@@ -36,6 +37,8 @@ pub struct Run {
     pub artifacts: Artifacts,
     /// The first Ctrl-C sets it: what runs is finished, nothing new begins.
     pub stop: Arc<AtomicBool>,
+    /// How many hosts are worked on at once. A host that only waits for another one does not count.
+    pub concurrency: usize,
     /// Where events go.
     pub ui: Ui,
 }
@@ -54,59 +57,64 @@ pub struct Target<'a, H> {
     pub plan: &'a Plan,
 }
 
-/// Does what the plans say, on all hosts at once. A failure stops its host and those that wait for it: steps that already run are
-/// finished, what is done stays done.
-pub async fn run<H: Mutate>(run: &Run, targets: &[Target<'_, H>]) -> Result<Timings, Failure> {
+/// What became of each host, in the order of the targets, and how long phases took.
+#[derive(Debug)]
+pub struct Ran {
+    /// One outcome a target.
+    pub outcomes: Vec<Outcome>,
+    /// How long each phase took.
+    pub timings: Timings,
+}
+
+/// Does what the plans say, on many hosts at once; those that come first begin first. A failure stops its host and those that wait for it:
+/// steps that already run are finished, what is done stays done, and other hosts go on.
+pub async fn run<H: Mutate>(run: &Run, targets: &[Target<'_, H>]) -> Ran {
     let board = Board::of(targets.iter().map(|target| target.plan));
+    let places = Semaphore::new(run.concurrency.max(1));
     let hosts = targets.iter().map(|target| async {
-        let outcome = one_host(run, target, targets, &board).await;
+        let outcome = one_host(run, target, targets, &board, &places).await;
         board.ended(&target.plan.host);
         outcome
     });
-    let outcomes: Vec<Outcome> = join_all(hosts).await;
-    let (mut left, mut waited) = (Vec::new(), None);
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Done => {}
-            Outcome::Failed(failure) => return Err(failure),
-            Outcome::Stopped(text) => left.push(text),
-            Outcome::Waits(failure) => waited = Some(failure),
-        }
-    }
-    if !left.is_empty() {
-        let text = format!("interrupted: {} are left to do; what is done stays done", left.join(", "));
-        return Err(Failure::new(Kind::Interrupted, text).hint("run the same command again to go on"));
-    }
-    waited.map_or_else(|| Ok(board.timings()), Err)
+    let outcomes = join_all(hosts).await;
+    Ran { outcomes, timings: board.timings() }
 }
 
-/// How a host's part of a run ended.
-enum Outcome {
-    Done,
-    Failed(Failure),
-    /// Ctrl-C: how many steps are left.
-    Stopped(String),
-    /// What the next step waits for will never be done.
-    Waits(Failure),
-}
-
-async fn one_host<H: Mutate>(run: &Run, target: &Target<'_, H>, all: &[Target<'_, H>], board: &Board) -> Outcome {
+async fn one_host<H: Mutate>(
+    run: &Run,
+    target: &Target<'_, H>,
+    all: &[Target<'_, H>],
+    board: &Board,
+    places: &Semaphore,
+) -> Outcome {
     let label = &target.plan.host;
     let mut waiting: Vec<&Step> = target.plan.changes().map(|(step, _)| step).collect();
+    let changes = waiting.len();
     let mut running = FuturesUnordered::new();
-    let mut failed: Option<Failure> = None;
+    let mut failed: Option<(String, Failure)> = None;
     let mut news = board.watch();
+    // Held while something runs here.
+    let mut place = None;
     loop {
         news.mark_unchanged();
         let stopped = run.stop.load(Ordering::Relaxed);
         while failed.is_none() && !stopped && running.len() < AT_ONCE {
             let Some(next) = waiting.iter().position(|step| board.is_ready(label, step)) else { break };
+            if place.is_none() {
+                place = places.acquire().await.ok();
+                // Others went on meanwhile, and Ctrl-C may have come.
+                if run.stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
             let step = waiting.remove(next);
             board.begin(step.phase());
             running.push(async move { (step, one(run, target, all, step).await) });
         }
         if running.is_empty() {
+            place = None;
             // Nothing here can go on by itself: another host must finish something, or has ended and never will.
+            let stopped = run.stop.load(Ordering::Relaxed);
             let halted = failed.is_some() || stopped || waiting.is_empty() || board.is_stuck(label, &waiting);
             if halted || news.changed().await.is_err() {
                 break;
@@ -118,17 +126,23 @@ async fn one_host<H: Mutate>(run: &Run, target: &Target<'_, H>, all: &[Target<'_
                 board.end(step.phase());
                 match outcome {
                     Ok(()) => board.done(label, &step.id),
-                    Err(failure) => drop(failed.get_or_insert(failure)),
+                    Err(failure) => drop(failed.get_or_insert((step.id.clone(), failure))),
                 }
             }
             _ = news.changed() => {}
         }
     }
-    match failed {
-        Some(failure) => Outcome::Failed(failure),
-        None if waiting.is_empty() => Outcome::Done,
-        None if run.stop.load(Ordering::Relaxed) => Outcome::Stopped(format!("{} steps of {label}", waiting.len())),
-        None => Outcome::Waits(Failure::new(Kind::Internal, format!("steps wait for each other: {}", waiting[0].id))),
+    match (failed, waiting.first()) {
+        (Some((step, failure)), _) => Outcome::Failed { step, failure },
+        (None, None) => Outcome::Done(changes),
+        (None, Some(_)) if run.stop.load(Ordering::Relaxed) => Outcome::Interrupted(waiting.len()),
+        (None, Some(step)) => match waiting.iter().find_map(|step| board.missed(step)) {
+            Some(host) => Outcome::Waits { host },
+            None => {
+                let failure = Failure::new(Kind::Internal, format!("steps wait for each other: {}", step.id));
+                Outcome::Failed { step: step.id.clone(), failure }
+            }
+        },
     }
 }
 
@@ -290,6 +304,12 @@ impl Board {
         })
     }
 
+    /// A host that has ended without doing what this step waits for.
+    fn missed(&self, step: &Step) -> Option<String> {
+        let state = self.state.borrow();
+        state.awaited(step).find(|host| state.ended.contains(*host)).cloned()
+    }
+
     fn begin(&self, phase: &str) {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner).begin(phase);
     }
@@ -312,7 +332,9 @@ impl State {
 
     /// The hosts that a step still waits for.
     fn awaited<'a>(&self, step: &'a Step) -> impl Iterator<Item = &'a String> {
-        step.after_on.iter().filter(|(host, id)| self.is_open(host, id)).map(|(host, _)| host)
+        let given_up = |host: &String| step.in_any_case && self.ended.contains(host);
+        let open = move |(host, id): &&(String, String)| self.is_open(host, id) && !given_up(host);
+        step.after_on.iter().filter(open).map(|(host, _)| host)
     }
 }
 

@@ -1,13 +1,14 @@
 //! From a description and connected hosts to plans: look, check, ask the sources, compare. Changes nothing anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 
 use super::control_plane::{FOUNDER, MEMBER};
 use super::plan::{self, Plan, Selection};
 use super::preflight::{self, Ignore};
-use super::{Context, Kept, Peer, Step, join, runner};
+use super::{Context, Kept, Peer, Step, join, outcome, runner};
 use crate::artifact::catalogue::catalogue;
 use crate::artifact::{Item, Sources, source};
 use crate::assets::Assets;
@@ -43,10 +44,14 @@ pub struct Desired {
 /// What was seen of all hosts, and what is to become of them.
 #[derive(Debug)]
 pub struct Surveyed {
-    /// In the order in which the hosts were given.
+    /// In the order in which the hosts were given; those that are left out are missing.
     pub hosts: Vec<Seen>,
-    /// Among them, the control plane that the others join.
-    pub first: Option<usize>,
+    /// The label of the control plane that the others join.
+    pub first: Option<String>,
+    /// Whether there is no cluster yet.
+    pub fresh: bool,
+    /// Hosts that nothing else needs and that cannot be part of this run, by label, with the reason.
+    pub left: Vec<(String, Failure)>,
     /// What preflight has to say without stopping.
     pub warnings: Vec<preflight::Warning>,
 }
@@ -71,6 +76,20 @@ pub struct Place<'a, H> {
     pub config: &'a HostConfig,
 }
 
+/// Whether a run looks after a host before others: what the others wait for is on it.
+pub fn is_needed(host: &HostConfig) -> bool {
+    host.role != Role::Worker
+}
+
+/// Whether nothing can be done while a host is away: a server, or the only control plane.
+pub fn is_indispensable(cluster: &Cluster, host: &HostConfig) -> bool {
+    match host.role {
+        Role::Datastore => true,
+        Role::ControlPlane => cluster.spec.hosts.iter().filter(|host| host.role == Role::ControlPlane).count() == 1,
+        Role::Worker => false,
+    }
+}
+
 /// A host as far as it is known: expected at first, then seen.
 struct Known<'a> {
     node: Node,
@@ -92,18 +111,28 @@ struct Fleet<'a> {
 
 impl Desired {
     /// Surveys all hosts at once. One look is enough nearly always, since what to ask follows from a plan for machines as one expects them.
+    /// A host that nothing else needs is left out where it cannot be looked at, or is not fit; any other ends the survey.
     pub async fn survey<H: Query>(&self, places: &[Place<'_, H>]) -> Result<Surveyed, Failure> {
         let expected: Vec<Facts> = places.iter().map(|place| Facts::expected(&place.config.address)).collect();
         let mut probes = self.probes(&self.imagined(self.known(places, &expected)?))?;
         let general = [preflight::probes(), playbook::probes(&self.assets)?];
         probes.iter_mut().for_each(|own| general.iter().for_each(|probes| own.extend(probes.clone())));
-        let mut facts = try_join_all(places.iter().zip(&probes).map(|(place, probes)| look(place, probes))).await?;
+        let mut left = Vec::new();
+        let looks = join_all(places.iter().zip(&probes).map(|(place, probes)| look(place, probes))).await;
+        let looked = sift(places, probes.into_iter().zip(looks).map(|(asked, facts)| Ok((asked, facts?))), &mut left)?;
+        let (places, looked): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
+        let (probes, facts): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
 
-        let warnings = match self.selection.has("preflight") {
-            true => self.preflight(places, &facts)?,
-            false => Vec::new(),
-        };
-        let needed = self.probes(&self.imagined(self.known(places, &facts)?))?;
+        let (warnings, fit) = self.fit(&places, &facts)?;
+        let fit = sift(
+            &places,
+            fit.into_iter().zip(probes.into_iter().zip(facts)).map(|(fit, seen)| fit.map(|()| seen)),
+            &mut left,
+        )?;
+        let (places, looked): (Vec<_>, Vec<_>) = fit.into_iter().unzip();
+        let (probes, facts): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
+
+        let needed = self.probes(&self.imagined(self.known(&places, &facts)?))?;
         let again = places.iter().zip(probes).zip(needed).zip(&facts).map(async |(((place, asked), needed), facts)| {
             if needed.is_within(&asked) {
                 return Ok(facts.clone());
@@ -112,21 +141,25 @@ impl Desired {
             both.extend(needed);
             look(place, &both).await
         });
-        facts = try_join_all(again).await?;
+        let (places, facts): (Vec<_>, Vec<_>) = sift(&places, join_all(again).await, &mut left)?.into_iter().unzip();
 
-        let known = self.known(places, &facts)?;
-        let servers = self.certified(places, &known).await?;
+        let known = self.known(&places, &facts)?;
+        self.addresses_are_known(&known)?;
+        let servers = self.certified(&places, &known).await?;
         let fleet = self.fleet(known, servers);
         let plans = places.iter().zip(&fleet.known).map(async |(place, known)| {
             let stores = self.stores(known, &fleet.servers)?;
             let sources = self.sources(place, known, &stores, &fleet).await?;
             self.plan(known, &sources, &stores, &fleet)
         });
-        let plans = try_join_all(plans).await?;
-        let first = fleet.first;
+        let plans = join_all(plans).await;
+        let first = fleet.first.map(|first| fleet.known[first].node.label.clone());
+        let fresh = !fleet.peers.iter().any(|peer| peer.built);
         let nodes: Vec<Node> = fleet.known.into_iter().map(|known| known.node).collect();
-        let hosts = nodes.into_iter().zip(facts).zip(plans).map(|((node, facts), plan)| Seen { node, facts, plan });
-        Ok(Surveyed { hosts: hosts.collect(), first, warnings })
+        let seen = nodes.into_iter().zip(facts).zip(plans);
+        let seen = seen.map(|((node, facts), plan)| Ok(Seen { node, facts, plan: plan? }));
+        let hosts = sift(&places, seen, &mut left)?.into_iter().map(|(_, seen)| seen).collect();
+        Ok(Surveyed { hosts, first, fresh, left, warnings })
     }
 
     /// Every step of each host, by its label, as one expects it without asking any: for texts that people look at.
@@ -138,15 +171,43 @@ impl Desired {
         fleet.known.iter().map(|known| Ok((known.node.label.clone(), self.steps(known, &fleet)?))).collect()
     }
 
-    fn preflight<H>(&self, places: &[Place<'_, H>], facts: &[Facts]) -> Result<Vec<preflight::Warning>, Failure> {
+    /// What preflight has to say, and for each host whether it is fit. Where a host is not fit that others need, all that is wrong with any
+    /// is told at once.
+    fn fit<H>(
+        &self,
+        places: &[Place<'_, H>],
+        facts: &[Facts],
+    ) -> Result<(Vec<preflight::Warning>, Vec<Result<(), Failure>>), Failure> {
+        let usable = |(place, facts): (&Place<'_, H>, &Facts)| self.node(place.config, facts).map(drop);
+        if !self.selection.has("preflight") {
+            return Ok((Vec::new(), places.iter().zip(facts).map(usable).collect()));
+        }
         let hosts: Vec<_> = places.iter().map(|place| place.config).zip(facts).collect();
-        preflight::check(&self.cluster, &hosts, need, &self.ignore)
+        let (warnings, errors) = preflight::findings(&self.cluster, &hosts, need, &self.ignore);
+        let needs = |label: &str| places.iter().any(|place| is_needed(place.config) && place.config.label() == label);
+        if errors.iter().any(|error| needs(error.host())) {
+            return Err(preflight::refuse(&errors));
+        }
+        let mut refused = preflight::refused(errors);
+        let fit = places.iter().zip(facts).map(|(place, facts)| match refused.remove(&place.config.label()) {
+            Some(failure) => Err(failure),
+            None => usable((place, facts)),
+        });
+        Ok((warnings, fit.collect()))
     }
 
     fn known<'a, H>(&self, places: &[Place<'_, H>], facts: &'a [Facts]) -> Result<Vec<Known<'a>>, Failure> {
         let known =
             |(place, facts): (&Place<'_, H>, &'a Facts)| Ok(Known { node: self.node(place.config, facts)?, facts });
         places.iter().zip(facts).map(known).collect()
+    }
+
+    /// Load balancers and database servers are told of every control plane, also of one that is away.
+    fn addresses_are_known(&self, known: &[Known<'_>]) -> Result<(), Failure> {
+        let mut away = self.cluster.spec.hosts.iter().filter(|config| is_away(config, known));
+        let Some(config) = away.find(|config| told(config).is_none()) else { return Ok(()) };
+        Err(Failure::new(Kind::Preflight, format!("{} is away, and nothing tells its address", config.label()))
+            .hint("name the address that other nodes reach it by: hosts[].nodeIP"))
     }
 
     fn node(&self, config: &HostConfig, facts: &Facts) -> Result<Node, Failure> {
@@ -179,7 +240,13 @@ impl Desired {
             address: known.node.address,
             memory: known.facts.memory_kib / 1024,
         };
-        managed::servers(&self.cluster, &known.iter().map(member).collect::<Vec<_>>())
+        // A control plane that is away comes back, and is to be let in then.
+        let away = self.cluster.spec.hosts.iter().filter(|config| is_away(config, known));
+        let away = away.filter_map(|config| {
+            let (label, role, address) = (config.label(), config.role, told(config)?);
+            Some(managed::Member { label, role, address, memory: 0 })
+        });
+        managed::servers(&self.cluster, &known.iter().map(member).chain(away).collect::<Vec<_>>())
     }
 
     /// The servers with certificates that are good, or new. Only where something is to be signed, the authority's key is read.
@@ -284,14 +351,23 @@ impl Desired {
     }
 }
 
+/// Whether a host is a control plane that was not seen.
+fn is_away(config: &HostConfig, known: &[Known<'_>]) -> bool {
+    config.role == Role::ControlPlane && !known.iter().any(|known| known.node.label == config.label())
+}
+
+/// The address of a node as far as the description alone tells it.
+fn told(config: &HostConfig) -> Option<IpAddr> {
+    config.node_ip.or_else(|| config.address.to_string().parse().ok())
+}
+
 /// A node as the others know it; one that was not seen counts as far as the description tells its address.
 fn peer(config: &HostConfig, known: &[Known<'_>]) -> Option<Peer> {
     let (label, role) = (config.label(), config.role);
     let seen = known.iter().find(|known| known.node.label == label);
-    let told = || config.node_ip.or_else(|| config.address.to_string().parse().ok());
     Some(Peer {
         name: seen.map(|known| known.node.name.clone()).or_else(|| config.name.as_ref().map(ToString::to_string)),
-        address: seen.map_or_else(told, |known| Some(known.node.address))?,
+        address: seen.map_or_else(|| told(config), |known| Some(known.node.address))?,
         built: seen.is_some_and(|known| is_control_plane(known.facts)),
         label,
         role,
@@ -312,6 +388,24 @@ fn first(known: &[Known<'_>]) -> Option<usize> {
 /// Whether a host is a control plane of a cluster already, as far as its journal tells.
 fn is_control_plane(facts: &Facts) -> bool {
     [FOUNDER, MEMBER].iter().any(|step| facts.journal.steps.contains_key(*step))
+}
+
+/// Keeps the hosts that all went well with. The others are left out, or end the survey where one of them is needed.
+fn sift<'a, H, T>(
+    places: &[Place<'a, H>],
+    outcomes: impl IntoIterator<Item = Result<T, Failure>>,
+    left: &mut Vec<(String, Failure)>,
+) -> Result<Vec<(Place<'a, H>, T)>, Failure> {
+    let (mut kept, mut needed) = (Vec::new(), Vec::new());
+    for (place, outcome) in places.iter().zip(outcomes) {
+        let label = place.config.label();
+        match outcome {
+            Ok(value) => kept.push((Place { host: place.host, config: place.config }, value)),
+            Err(failure) if is_needed(place.config) => needed.push((label, failure)),
+            Err(failure) => left.push((label, failure)),
+        }
+    }
+    outcome::together("nothing was changed, since the run cannot do without", needed).map_or(Ok(kept), Err)
 }
 
 /// What a transfer brings: a file by its name in the catalogue, or an image.

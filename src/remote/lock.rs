@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
 use super::exec::{self, Input, Started};
@@ -37,28 +37,52 @@ impl Lock {
 }
 
 impl Host {
-    /// Takes the host's lock. `owner` says who, from where and since when, in one line; it is what the next one is shown.
+    /// Takes the host's lock, or tells at once who has it. `owner` says who, from where and since when, in one line; it is what the next
+    /// one is shown.
     pub async fn lock(&self, owner: &str) -> Result<Lock, RemoteError> {
-        let patience = PATIENCE.as_secs().to_string();
+        self.lock_within(owner, Duration::ZERO, |_| {}).await
+    }
+
+    /// The same, but waits for another run to end. `waits` is told whose that is.
+    pub async fn lock_within(
+        &self,
+        owner: &str,
+        deadline: Duration,
+        waits: impl FnOnce(&str) + Send,
+    ) -> Result<Lock, RemoteError> {
+        let (patience, seconds) = (PATIENCE.as_secs().to_string(), deadline.as_secs().to_string());
         let owner = owner.replace('\n', " ");
-        let argv = self.privileged(&["sh", "-c", TAKE, "sh", &self.layout().lock, &owner, &patience]);
+        let argv = self.privileged(&["sh", "-c", TAKE, "sh", &self.layout().lock, &owner, &patience, &seconds]);
         let mut holder = self.start(&argv).await?;
-        let mut answer = String::new();
         let mut stdout = BufReader::new(&mut holder.stdout);
-        match timeout(PATIENCE + Duration::from_secs(20), stdout.read_line(&mut answer)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(self.lost(error.to_string())),
-            Err(_) => return Err(self.lost("no answer to the lock in time".into())),
+        let mut answer = self.answer(&mut stdout, PATIENCE).await?;
+        if let Some(owner) = answer.strip_prefix("waits\t") {
+            waits(owner);
+            answer = self.answer(&mut stdout, deadline + PATIENCE).await?;
         }
-        match answer.trim_end().split_once('\t') {
-            None if answer == "held\n" => Ok(Lock { holder }),
-            None if answer == "busy\n" => Err(self.locked("a step of an earlier run that is still running".into())),
+        match answer.split_once('\t') {
+            None if answer == "held" => Ok(Lock { holder }),
+            None if answer == "busy" => Err(self.locked("a step of an earlier run that is still running".into())),
             Some(("locked", owner)) => Err(self.locked(owner.to_owned())),
             _ => {
                 let output = exec::collect(holder, Input::Bytes(Vec::new())).await.map_err(|why| self.lost(why))?;
                 let lines = String::from_utf8_lossy(&output.stderr).lines().map(str::to_owned).collect();
                 Err(RemoteError::Failed { host: self.name().to_owned(), status: output.status, lines })
             }
+        }
+    }
+
+    /// The next line that the script says.
+    async fn answer(
+        &self,
+        stdout: &mut (impl AsyncBufRead + Unpin),
+        patience: Duration,
+    ) -> Result<String, RemoteError> {
+        let mut line = String::new();
+        match timeout(patience + Duration::from_secs(20), stdout.read_line(&mut line)).await {
+            Ok(Ok(_)) => Ok(line.trim_end().to_owned()),
+            Ok(Err(error)) => Err(self.lost(error.to_string())),
+            Err(_) => Err(self.lost("no answer to the lock in time".into())),
         }
     }
 

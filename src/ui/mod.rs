@@ -141,6 +141,17 @@ pub enum Event {
         /// Wall-clock seconds.
         seconds: f64,
     },
+    /// What became of a host in the end.
+    Host {
+        /// Which host.
+        host: String,
+        /// `done`, `no changes`, `unreachable`, `refused`, `failed`, `skipped` or `interrupted`.
+        state: &'static str,
+        /// The step that failed, if one did.
+        step: Option<String>,
+        /// How many changes, or the cause.
+        detail: String,
+    },
     /// The run ended well.
     Finished {
         /// How many steps changed something.

@@ -25,6 +25,8 @@ pub(crate) struct Fake {
     kill: Option<(usize, At)>,
     /// Fail at the given operation instead.
     fail: Option<usize>,
+    /// Answers nothing.
+    gone: bool,
     state: Mutex<State>,
 }
 
@@ -48,11 +50,16 @@ impl Fake {
     /// The machine as an earlier process left it.
     pub(crate) fn open(path: &Path, kill: Option<(usize, At)>) -> Self {
         let state = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        Self { path: path.into(), kill, fail: None, state: Mutex::new(state) }
+        Self { path: path.into(), kill, fail: None, gone: false, state: Mutex::new(state) }
     }
 
     pub(crate) fn failing(mut self, operation: usize) -> Self {
         self.fail = Some(operation);
+        self
+    }
+
+    pub(crate) fn gone(mut self) -> Self {
+        self.gone = true;
         self
     }
 
@@ -81,6 +88,9 @@ impl Fake {
 
 impl Query for Fake {
     async fn facts(&self, probes: &Probes) -> Result<Facts, RemoteError> {
+        if self.gone {
+            return Err(RemoteError::Lost { host: "fake".into(), reason: "no answer".into() });
+        }
         let mut facts = self.state().facts;
         facts.files.retain(|path, _| probes.files.contains(path));
         facts.texts.retain(|path, _| probes.texts.contains(path));

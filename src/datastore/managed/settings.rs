@@ -11,6 +11,9 @@ const CLUSTER_MIB: u64 = 512;
 /// What each node adds, in MiB: its leases every ten seconds, its Pods, their events, all of them for the five minutes between compactions.
 const NODE_MIB: u64 = 16;
 
+/// Room is made for so many nodes at a time: a worker that joins leaves the server as it is.
+const NODES: u64 = 16;
+
 /// The sizes that follow from the machine and the cluster. Sizes are in MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -45,7 +48,7 @@ impl Settings {
     /// A quarter of the memory at most, and no more than the cluster can fill.
     pub fn of(load: Load) -> Self {
         let Load { memory, control_planes, stores, pool, nodes } = load;
-        let wanted = CLUSTER_MIB + NODE_MIB * u64::from(nodes);
+        let wanted = CLUSTER_MIB + NODE_MIB * u64::from(nodes).next_multiple_of(NODES);
         let buffers = max(128, min(memory / 4, wanted));
         Self {
             max_connections: control_planes.saturating_mul(stores).saturating_mul(pool).saturating_add(RESERVE),
@@ -67,8 +70,9 @@ mod tests {
         for (load, expected) in [
             (load(1024, 1, 1, 1), [21, 256, 512, 64, 512]),
             (load(512, 1, 1, 1), [21, 128, 256, 32, 512]),
-            (load(4096, 3, 1, 5), [37, 592, 2048, 256, 1184]),
-            (load(65536, 3, 4, 500), [109, 8512, 32768, 512, 4096]),
+            (load(4096, 3, 1, 5), [37, 768, 2048, 256, 1536]),
+            (load(4096, 3, 1, 16), [37, 768, 2048, 256, 1536]),
+            (load(65536, 3, 4, 500), [109, 8704, 32768, 512, 4096]),
         ] {
             let Settings { max_connections, buffers, cache, maintenance, log } = Settings::of(load);
             assert_eq!([u64::from(max_connections), buffers, cache, maintenance, log], expected, "{load:?}");

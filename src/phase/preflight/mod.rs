@@ -113,6 +113,15 @@ pub fn holds_cluster(facts: &Facts) -> bool {
     facts.journal.steps.keys().any(|step| step.starts_with("kine/") || step.starts_with("control-plane/"))
 }
 
+/// What checks found wrong with a host.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The host's label.
+    host: String,
+    check: &'static Check,
+    text: String,
+}
+
 /// Runs every check that concerns it on every host. `need` is what the run will write there, in bytes by path. The failure holds one line
 /// a finding.
 pub fn check(
@@ -121,6 +130,17 @@ pub fn check(
     need: impl Fn(&Host, &Facts) -> BTreeMap<String, u64>,
     ignore: &Ignore,
 ) -> Result<Vec<Warning>, Failure> {
+    let (warnings, errors) = findings(cluster, hosts, need, ignore);
+    if errors.is_empty() { Ok(warnings) } else { Err(refuse(&errors)) }
+}
+
+/// The same, told apart: what does not stop the run, and what is wrong.
+pub fn findings(
+    cluster: &Cluster,
+    hosts: &[(&Host, &Facts)],
+    need: impl Fn(&Host, &Facts) -> BTreeMap<String, u64>,
+    ignore: &Ignore,
+) -> (Vec<Warning>, Vec<Refusal>) {
     let (mut warnings, mut errors) = (Vec::new(), Vec::new());
     for &(host, facts) in hosts {
         let subject = Subject { cluster, host, facts, hosts, need: &need(host, facts) };
@@ -129,7 +149,7 @@ pub fn check(
                 let text = format!("{} {finding}", host.label());
                 let ignored = check.ignorable && ignore.has(check.name);
                 if finding.severity == Severity::Error && !ignored {
-                    errors.push((host.label(), check, text));
+                    errors.push(Refusal { host: host.label(), check, text });
                 } else {
                     let ignored = finding.severity == Severity::Error;
                     warnings.push(Warning { host: host.label(), check: check.name, text, ignored });
@@ -137,25 +157,43 @@ pub fn check(
             }
         }
     }
-    if errors.is_empty() { Ok(warnings) } else { Err(refuse(&errors)) }
+    (warnings, errors)
 }
 
-fn refuse(errors: &[(String, &Check, String)]) -> Failure {
-    let labels: BTreeSet<&str> = errors.iter().map(|(label, ..)| label.as_str()).collect();
+/// What is wrong as one failure a host, by its label.
+pub fn refused(errors: Vec<Refusal>) -> BTreeMap<String, Failure> {
+    let mut hosts: BTreeMap<String, Vec<Refusal>> = BTreeMap::new();
+    for error in errors {
+        hosts.entry(error.host.clone()).or_default().push(error);
+    }
+    hosts.into_iter().map(|(host, errors)| (host, refuse(&errors))).collect()
+}
+
+/// What is wrong as one failure.
+pub fn refuse(errors: &[Refusal]) -> Failure {
+    let labels: BTreeSet<&str> = errors.iter().map(|error| error.host.as_str()).collect();
     let labels = labels.into_iter().collect::<Vec<_>>().join(", ");
     let checks =
         if errors.len() == 1 { "1 preflight check".into() } else { format!("{} preflight checks", errors.len()) };
     let mut failure = Failure::new(Kind::Preflight, format!("{checks} failed on {labels}; nothing was changed"));
-    for (_, check, text) in errors {
-        failure = failure.detail(format!("[ERROR {}] {text}", check.name));
+    for error in errors {
+        failure = failure.detail(format!("[ERROR {}] {}", error.check.name, error.text));
     }
     failure = failure.hint("fix these and run the same command again");
-    let names: BTreeSet<&str> = errors.iter().filter(|(_, c, _)| c.ignorable).map(|(_, c, _)| c.name).collect();
+    let names: BTreeSet<&str> =
+        errors.iter().filter(|error| error.check.ignorable).map(|error| error.check.name).collect();
     if !names.is_empty() {
         let flags: Vec<String> = names.iter().map(|name| format!("--ignore-preflight {name}")).collect();
         failure = failure.hint(format!("to go on in spite of it: {}", flags.join(" ")));
     }
     failure
+}
+
+impl Refusal {
+    /// The host's label.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
 }
 
 impl Subject<'_> {

@@ -1,5 +1,7 @@
 //! What one look at the cluster answered. Reads only the fields that verify judges; everything may be missing.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -32,7 +34,14 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct NodeStatus {
+    pub(super) addresses: Vec<NodeAddress>,
     pub(super) conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeAddress {
+    pub(super) address: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -113,6 +122,20 @@ impl Look {
             nodes: section(&text, &stderr, "nodes").and_then(|(status, body)| list(status, body)),
             pods: section(&text, &stderr, "pods").and_then(|(status, body)| list(status, body)),
         }
+    }
+
+    /// Takes out the nodes that go by one of these names or addresses, with their Pods; tells their names.
+    pub(super) fn pass_over(&mut self, absent: &BTreeSet<String>) -> Vec<String> {
+        let is_absent = |node: &Node| {
+            absent.contains(&node.metadata.name)
+                || node.status.addresses.iter().any(|address| absent.contains(&address.address))
+        };
+        let nodes = self.nodes.iter_mut().flat_map(|nodes| nodes.extract_if(.., |node| is_absent(node)));
+        let names: Vec<String> = nodes.map(|node| node.metadata.name).collect();
+        if let Ok(pods) = &mut self.pods {
+            pods.retain(|pod| !names.contains(&pod.spec.node_name));
+        }
+        names
     }
 
     /// A look that could not be taken.

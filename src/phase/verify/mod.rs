@@ -7,6 +7,7 @@ mod judge;
 mod look;
 mod report;
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
@@ -36,11 +37,14 @@ struct Manifest<'a> {
     namespace: &'a str,
     image: String,
     domain: &'a str,
+    /// Nodes that the Pods must not be on.
+    avoid: &'a BTreeSet<String>,
     /// Whether client and server must run on different nodes.
     apart: bool,
 }
 
 /// Looks until all is well or `deadline` has passed, and reports what was found last. `progress` gets the lines of every look.
+/// Nodes that go by a name or an address in `absent` are passed over, and `cluster` does not count them.
 ///
 /// The failure is for what keeps verify itself from working: a template that cannot be used, a host that is gone.
 pub async fn verify(
@@ -48,20 +52,25 @@ pub async fn verify(
     cluster: &Cluster,
     node: &Node,
     assets: &Assets,
+    absent: &BTreeSet<String>,
     deadline: Duration,
     progress: impl FnMut(&[Item]) + Send,
 ) -> Result<Report, Failure> {
     let begun = Instant::now();
     let nonce = nonce();
     let namespace = format!("etcdless-verify-{nonce}");
-    let manifest = Manifest {
-        namespace: &namespace,
-        image: image(cluster),
-        domain: &cluster.spec.kubernetes.dns_domain,
-        apart: cluster.nodes().count() > 1,
+    let mut run = Run {
+        host,
+        cluster,
+        node,
+        assets,
+        absent,
+        namespace,
+        nonce,
+        avoid: BTreeSet::new(),
+        probe: Ok(None),
+        leftovers: Vec::new(),
     };
-    let manifest = render(assets, "verify/probe.yaml.j2", &manifest)?;
-    let mut run = Run { host, cluster, node, namespace, manifest, nonce, probe: Ok(None), leftovers: Vec::new() };
     let looked = run.until(begun + deadline, progress).await;
     let cleaned = run.clean().await;
     let checks = looked?;
@@ -74,9 +83,12 @@ struct Run<'a, Q> {
     host: &'a Q,
     cluster: &'a Cluster,
     node: &'a Node,
+    assets: &'a Assets,
+    absent: &'a BTreeSet<String>,
     namespace: String,
-    manifest: String,
     nonce: String,
+    /// The names of nodes that are passed over, as far as they were seen.
+    avoid: BTreeSet<String>,
     /// The namespace of the probe once it was created, or why it was refused.
     probe: Result<Option<String>, String>,
     /// Namespaces that an interrupted verify left, known by Pods whose time is over.
@@ -87,6 +99,7 @@ impl<Q: Query> Run<'_, Q> {
     async fn until(&mut self, end: Instant, mut progress: impl FnMut(&[Item]) + Send) -> Result<Vec<Item>, Failure> {
         let (mut kine, mut look) = tokio::try_join!(self.kine(), self.look())?;
         loop {
+            self.avoid.extend(look.pass_over(self.absent));
             if nodes_are_ready(&look) && !matches!(self.probe, Ok(Some(_))) {
                 self.create().await?;
             }
@@ -135,7 +148,15 @@ impl<Q: Query> Run<'_, Q> {
 
     async fn create(&mut self) -> Result<(), Failure> {
         let script = include_str!("../scripts/verify_create.sh");
-        self.probe = match self.ask(script, Vec::new(), &self.manifest).await? {
+        let manifest = Manifest {
+            namespace: &self.namespace,
+            image: image(self.cluster),
+            domain: &self.cluster.spec.kubernetes.dns_domain,
+            avoid: &self.avoid,
+            apart: self.cluster.nodes().count() > 1,
+        };
+        let manifest = render(self.assets, "verify/probe.yaml.j2", &manifest)?;
+        self.probe = match self.ask(script, Vec::new(), &manifest).await? {
             Ok(output) if output.status == 0 => Ok(Some(self.namespace.clone())),
             // A retry after half of it was created: the rest exists by now.
             Ok(output) if self.probe.is_err() && only_exists(&output) => Ok(Some(self.namespace.clone())),
