@@ -48,9 +48,28 @@ pub(super) struct Ended {
     pub(super) source: Option<String>,
 }
 
+/// What ends an answer. Without it some of the answer was lost on its way, whatever the status says.
+const LAST: &str = "\n== that is all\n";
+
 /// The arguments of `sh` that run a script for at most `seconds`.
 pub(super) fn limited<'a>(seconds: &'a str, script: &'a str, args: &'a [String]) -> Vec<&'a str> {
-    let mut argv = vec!["sh", "-c", WRAP, "sh", seconds, script, "sh"];
+    wrapped(seconds, "", script, args)
+}
+
+/// The same for a script whose answer is to be whole: see [`whole`].
+pub(super) fn framed<'a>(seconds: &'a str, script: &'a str, args: &'a [String]) -> Vec<&'a str> {
+    wrapped(seconds, LAST, script, args)
+}
+
+/// An answer without its frame; nothing where its end is missing.
+pub(super) fn whole(mut output: Output) -> Option<Output> {
+    let length = output.stdout.strip_suffix(LAST.as_bytes())?.len();
+    output.stdout.truncate(length);
+    Some(output)
+}
+
+fn wrapped<'a>(seconds: &'a str, last: &'a str, script: &'a str, args: &'a [String]) -> Vec<&'a str> {
+    let mut argv = vec!["sh", "-c", WRAP, "sh", seconds, last, script, "sh"];
     argv.extend(args.iter().map(String::as_str));
     argv
 }
@@ -145,5 +164,21 @@ impl Listener<'_> {
             heard.lines.push_back(line.to_owned());
             let _gone = self.signals.send(Signal::Line(line.to_owned()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_its_end_is_not_whole() {
+        let output = |stdout: &str| Output { status: 0, stdout: stdout.into(), stderr: Vec::new() };
+        let text =
+            |stdout: &str| whole(output(stdout)).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        assert_eq!(text("yes\n\n== that is all\n").as_deref(), Some("yes\n"));
+        assert_eq!(text("\n== that is all\n").as_deref(), Some(""));
+        assert_eq!(text("yes\n\n== that is"), None);
+        assert_eq!(text(""), None);
     }
 }

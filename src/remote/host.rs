@@ -166,8 +166,24 @@ impl Host {
         RemoteError::Lost { host: self.name.clone(), reason }
     }
 
-    /// Runs a script as root to its end. A status other than 0 is an answer.
+    /// Runs a script that only reads as root to its end. A status other than 0 is an answer. One of which something was lost on its way is
+    /// asked for once more.
     pub(super) async fn run(
+        &self,
+        script: &str,
+        args: &[String],
+        input: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<Output, RemoteError> {
+        for _ in 0..2 {
+            if let Some(output) = exec::whole(self.run_once(script, args, input.clone(), deadline).await?) {
+                return Ok(output);
+            }
+        }
+        Err(self.garbled("its answer was cut off"))
+    }
+
+    async fn run_once(
         &self,
         script: &str,
         args: &[String],
@@ -178,7 +194,7 @@ impl Host {
         let limit = seconds.to_string();
         let _permit = self.permits.acquire().await.map_err(|error| self.lost(error.to_string()))?;
         let begun = Instant::now();
-        let started = self.start(&self.privileged(&exec::limited(&limit, script, args))).await?;
+        let started = self.start(&self.privileged(&exec::framed(&limit, script, args))).await?;
         let ended = timeout(deadline + GRACE, exec::collect(started, Input::Bytes(input))).await;
         let output = ended.map_err(|_| self.timed_out(seconds, Vec::new()))?.map_err(|reason| self.lost(reason))?;
         if over(output.status, begun, seconds) {
