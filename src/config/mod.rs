@@ -8,6 +8,7 @@ pub mod credentials;
 mod datastore;
 pub mod diagnostic;
 mod formats;
+pub mod hooks;
 pub mod load;
 pub mod names;
 pub mod path;
@@ -26,6 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use datastore::{Datastore, Dsn, External, Managed, SecretRef, Server, ServerEngine, Shard, Tls, TlsMode};
+pub use hooks::{Hook, Hooks};
 pub use names::{Address, AddressError, DnsLabel, ServerAddress, Version};
 
 /// The only `apiVersion` that this program reads.
@@ -102,6 +104,9 @@ pub struct Spec {
     /// Raw additions to kubeadm's documents.
     #[serde(default)]
     pub kubeadm: Kubeadm,
+    /// Programs of your own before and after phases.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
     /// The machines.
     pub hosts: Vec<Host>,
 }
@@ -415,6 +420,7 @@ impl Cluster {
                 network: Network::default(),
                 artifacts: Artifacts::default(),
                 kubeadm: Kubeadm::default(),
+                hooks: Hooks::default(),
                 hosts,
             },
         }

@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod control_plane;
 pub mod datastore;
 pub mod endpoint;
+pub mod hooks;
 pub mod join;
 pub mod kine;
 pub mod kubelet;
@@ -15,6 +16,9 @@ pub mod preflight;
 pub mod runner;
 pub mod survey;
 pub mod verify;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::artifact::Sources;
 use crate::assets::Assets;
@@ -63,6 +67,8 @@ pub struct Context<'a> {
     pub servers: &'a [Kept],
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<&'a str>,
+    /// The texts of hooks that hosts run, by path.
+    pub scripts: &'a BTreeMap<PathBuf, String>,
 }
 
 /// A server that etcdless keeps, with its certificates and those of its clients.

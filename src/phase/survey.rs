@@ -1,6 +1,7 @@
 //! From a description and connected hosts to plans: look, check, ask the sources, compare. Changes nothing anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
 
@@ -31,6 +32,8 @@ pub struct Desired {
     pub credentials: Vec<Credentials>,
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<String>,
+    /// The texts of hooks that hosts run, by path.
+    pub scripts: BTreeMap<PathBuf, String>,
     /// The chosen phases.
     pub selection: Selection,
     /// Preflight checks that only warn.
@@ -309,6 +312,7 @@ impl Desired {
             stores,
             servers: &fleet.servers,
             manifest: self.manifest.as_deref(),
+            scripts: &self.scripts,
         }
     }
 }
