@@ -97,6 +97,8 @@ pub enum Op {
         /// Permission bits.
         mode: u32,
     },
+    /// A program of the user's on this machine; the host's journal keeps that it was.
+    Local(Local),
     /// A fixed script with arguments, for what has no outcome that a look can tell: done when the journal says so and its evidence exists.
     Script(Script),
 }
@@ -142,6 +144,17 @@ pub struct Image {
     pub reference: String,
     /// Whether this machine fetches and sends it.
     pub push: bool,
+}
+
+/// A program of the user's on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// Where it is.
+    pub program: std::path::PathBuf,
+    /// `NAME=VALUE`, added to the environment.
+    pub environment: Vec<String>,
+    /// The longest that it may take.
+    pub seconds: u64,
 }
 
 /// A fixed script with arguments.
@@ -216,7 +229,7 @@ impl Op {
             Self::Script(script) => insert(&mut probes.files, script.creates.iter().chain(&script.watches)),
             Self::Module { name } => insert(&mut probes.features, [name]),
             Self::Carry { path, .. } => insert(&mut probes.files, [path]),
-            Self::SwapOff => {}
+            Self::SwapOff | Self::Local(_) => {}
         }
         probes
     }
@@ -253,6 +266,7 @@ impl Op {
             Self::Image(image) => format!("image {}", image.reference),
             Self::Certificates { directory } => format!("certificates {directory}"),
             Self::Carry { host, path, mode } => format!("carry {host} {path} {mode:o}"),
+            Self::Local(local) => format!("local {} {}", local.program.display(), local.environment.join(" ")),
             Self::Script(script) => {
                 format!("script {}\0{}\0{}", script.text, script.args.join("\0"), script.of)
             }
@@ -326,6 +340,8 @@ impl Op {
             }
             Self::Certificates { directory } => crate::pki::decide(directory, facts),
             Self::Carry { host, path, .. } => change(format!("{path} of {host}")),
+            Self::Local(_) if facts.journal.has(step, &self.digest()) => Decision::AlreadySo,
+            Self::Local(_) => change("not done yet".into()),
             Self::Script(script) => {
                 if let Some(path) = script.watches.iter().find(|path| pending.contains(*path)) {
                     return change(format!("{path} changes"));

@@ -33,7 +33,16 @@ fn desired(placement: Placement, listen: Listen) -> Desired {
     let assets = Assets::load(None).unwrap();
     let credentials = Credentials::of_all(&cluster).unwrap();
     let (selection, ignore) = (Selection::default(), Ignore::default());
-    Desired { cluster, assets, credentials, manifest: None, selection, ignore, run: "test".into() }
+    Desired {
+        cluster,
+        assets,
+        credentials,
+        manifest: None,
+        scripts: Default::default(),
+        selection,
+        ignore,
+        run: "test".into(),
+    }
 }
 
 /// The same with its state on a server of its own, on a second host.

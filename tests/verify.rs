@@ -339,7 +339,7 @@ async fn a_lost_connection_is_a_failure_and_the_probe_is_removed() {
 #[test]
 fn the_probe_is_a_manifest_that_no_value_breaks_out_of() {
     let assets = Assets::load(None).unwrap();
-    let context = json!({ "namespace": "n\"\n- x", "image": "i: {{ x }}", "domain": "cluster.local", "apart": true });
+    let context = json!({ "namespace": "n\"\n- x", "image": "i: {{ x }}", "domain": "cluster.local", "apart": true, "avoid": ["n: 1", "w2"] });
     let text = render(&assets, "verify/probe.yaml.j2", &context).unwrap();
     let documents: Vec<serde_json::Value> =
         text.split("\n---\n").map(|document| serde_yaml::from_str(document).unwrap()).collect();

@@ -39,9 +39,10 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     }
     let assets = Assets::load(args.description.assets.as_deref())?;
     let manifest = session::manifest(&cluster)?;
+    let scripts = session::scripts(&cluster)?;
     let credentials = Credentials::of_all(&cluster)?;
     let run = session::run_id();
-    let desired = Desired { cluster, assets, credentials, manifest, selection, ignore, run };
+    let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, run };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
         let work = Work { args, desired, ui };

@@ -22,7 +22,8 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     // Rendered files are looked at, compared and kept in repositories: no secret belongs there.
     let credentials = Credentials::placeholders(&cluster);
     let (selection, ignore) = (Selection::default(), Ignore::default());
-    let desired = Desired { cluster, assets, credentials, manifest, selection, ignore, run: session::run_id() };
+    let (scripts, run) = (session::scripts(&cluster)?, session::run_id());
+    let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, run };
     let hosts = desired.expected()?;
     empty(&args.directory)?;
     let mut count = 0;

@@ -1,6 +1,8 @@
 //! What commands that talk to a host share: which cluster is meant, the connection, the terminal, Ctrl-C.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,16 +16,20 @@ use crate::config::{self, Address, Cluster, Host as HostConfig, load, set};
 use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
 use crate::phase::control_plane::RECORD;
-use crate::phase::runner;
+use crate::phase::{hooks, runner};
 use crate::remote::{Connect, Host, Query, RemoteError};
 use crate::ui::{Event, Ui};
 
-/// What a description must hold to beyond its own rules: versions that are known not to work together are refused.
-const RULES: &[Rule] = &[|cluster| {
-    let refused = |finding: &versions::Finding| finding.severity == versions::Severity::Refuse;
-    let findings = versions::check_pair(cluster).into_iter().filter(refused);
-    findings.map(|finding| Violation::new(finding.path, finding.message).suggest(finding.suggestion)).collect()
-}];
+/// What a description must hold to beyond its own rules: versions that are known not to work together, and phases that there are none of, are
+/// refused.
+const RULES: &[Rule] = &[
+    |cluster| {
+        let refused = |finding: &versions::Finding| finding.severity == versions::Severity::Refuse;
+        let findings = versions::check_pair(cluster).into_iter().filter(refused);
+        findings.map(|finding| Violation::new(finding.path, finding.message).suggest(finding.suggestion)).collect()
+    },
+    hooks::check,
+];
 
 /// The cluster that flags and file amount to.
 pub(super) fn describe(target: &Target, description: Option<&Description>) -> Result<Cluster, Failure> {
@@ -236,6 +242,11 @@ pub(super) fn manifest(cluster: &Cluster) -> Result<Option<String>, Failure> {
         Failure::new(Kind::Config, format!("the network manifest {} cannot be read: {error}", path.display()))
             .hint("spec.network.manifest is a path relative to cluster.yaml")
     })
+}
+
+/// Reads the hooks that hosts run, by path.
+pub(super) fn scripts(cluster: &Cluster) -> Result<BTreeMap<PathBuf, String>, Failure> {
+    cluster.spec.hooks.texts().map_err(|error| Failure::new(Kind::Config, format!("a hook cannot be read: {error}")))
 }
 
 /// A host of a description that a cluster kept, which says nothing of who logs in: whoever logs in at the host that was named.

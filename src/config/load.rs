@@ -10,7 +10,7 @@ use super::diagnostic::{self, Problem, Source};
 use super::path::Path as Field;
 use super::validate::{self, Rule, Violation};
 use super::yaml::{self, Node};
-use super::{Cluster, Network, Spec, check, schema};
+use super::{Cluster, Network, Spec, check, hooks, schema};
 use crate::failure::{Failure, Kind};
 
 /// No cluster.yaml is larger; anything that is was named by mistake.
@@ -98,6 +98,7 @@ fn resolve_paths(cluster: &mut Cluster, folder: &Path) {
         resolve(path);
     }
     cluster.spec.hosts.iter_mut().filter_map(|host| host.ssh.identity.as_mut()).for_each(resolve);
+    cluster.spec.hooks.paths_mut().for_each(resolve);
     let Spec { datastore, shards, .. } = &mut cluster.spec;
     let shards = shards.iter_mut().flat_map(|shard| shard.datastore.files_mut());
     for path in datastore.files_mut().into_iter().chain(shards) {
@@ -128,7 +129,7 @@ pub(super) fn missing_files(cluster: &Cluster) -> Vec<Violation> {
         let message = format!("there is no key file `{}`", path.display());
         Some(Violation::new(format!("spec.hosts[{index}].ssh.identity"), message).suggest(advice))
     });
-    manifest.into_iter().chain(identities).collect()
+    manifest.into_iter().chain(identities).chain(hooks::missing(cluster)).collect()
 }
 
 fn read(path: &Path, name: &str) -> Result<String, Failure> {

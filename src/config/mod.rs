@@ -9,6 +9,7 @@ mod datastore;
 pub mod diagnostic;
 mod endpoint;
 mod formats;
+pub mod hooks;
 pub mod load;
 pub mod names;
 pub mod path;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use datastore::{Datastore, Dsn, External, Managed, SecretRef, Server, ServerEngine, Shard, Tls, TlsMode};
 pub use endpoint::{API_PORT, ApiAddress, Endpoint, LOCAL_PORT};
+pub use hooks::{Hook, Hooks};
 pub use names::{Address, AddressError, DnsLabel, ServerAddress, Version};
 pub use taint::Taint;
 
@@ -106,6 +108,9 @@ pub struct Spec {
     /// Raw additions to kubeadm's documents.
     #[serde(default)]
     pub kubeadm: Kubeadm,
+    /// Programs of your own before and after phases.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
     /// The machines.
     pub hosts: Vec<Host>,
 }
@@ -411,6 +416,7 @@ impl Cluster {
                 network: Network::default(),
                 artifacts: Artifacts::default(),
                 kubeadm: Kubeadm::default(),
+                hooks: Hooks::default(),
                 hosts,
             },
         }

@@ -48,7 +48,7 @@ impl Violation {
 
 /// Every rule that the cluster breaks: those of this module, then `rules`.
 pub fn validate(cluster: &Cluster, rules: &[Rule]) -> Vec<Violation> {
-    let own: [Rule; 8] = [
+    let own: [Rule; 9] = [
         subnets::check,
         dns_domain,
         proxy_mode,
@@ -57,6 +57,7 @@ pub fn validate(cluster: &Cluster, rules: &[Rule]) -> Vec<Violation> {
         kubeadm::check,
         datastore::check,
         shards::check,
+        super::hooks::check,
     ];
     own.iter().chain(rules).flat_map(|rule| rule(cluster)).collect()
 }

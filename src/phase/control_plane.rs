@@ -5,6 +5,7 @@ use super::kubelet::{document, kubeadm_step};
 use super::{Context, Step, kine};
 use crate::cluster::kine::sidecar;
 use crate::cluster::kubeadm::{CRI_SOCKET, patch_files};
+use crate::config::hooks::Hooks;
 use crate::config::{API_PORT, ApiAddress, Cluster, Endpoint, Placement, Ssh, yaml};
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op, Script, sha256};
@@ -134,10 +135,11 @@ fn controllers(digest: &str) -> Step {
     .after(["kube-controller-manager", "kube-scheduler"].map(image_step))
 }
 
-/// The description as it is kept: the nodes' names and addresses and the endpoint filled in, how this operator logs in left out.
+/// The description as it is kept: the nodes' names and addresses and the endpoint filled in, how this operator logs in and the operator's hooks left out.
 pub(super) fn record(context: &Context<'_>) -> Result<File, Failure> {
     let mut kept: Cluster = context.cluster.clone();
     kept.spec.endpoint = Some(context.cluster.endpoint());
+    kept.spec.hooks = Hooks::default();
     for host in &mut kept.spec.hosts {
         host.ssh = Ssh::default();
         host.user = None;

@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod control_plane;
 pub mod datastore;
 pub mod endpoint;
+pub mod hooks;
 pub mod join;
 pub mod kine;
 pub mod kubelet;
@@ -16,7 +17,9 @@ pub mod runner;
 pub mod survey;
 pub mod verify;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::artifact::Sources;
 use crate::assets::Assets;
@@ -67,6 +70,8 @@ pub struct Context<'a> {
     pub servers: &'a [Kept],
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<&'a str>,
+    /// The texts of hooks that hosts run, by path.
+    pub scripts: &'a BTreeMap<PathBuf, String>,
 }
 
 /// A node as the others know it.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Context, PHASES, Step};
+use super::{Context, PHASES, Step, hooks};
 use crate::facts::Probes;
 use crate::failure::{Failure, Kind};
 use crate::op::{Decision, Op, Pending};
@@ -116,6 +116,7 @@ pub fn plan(context: &Context<'_>, steps: Vec<Step>, selection: &Selection) -> P
         step.after = step.after.iter().flat_map(|id| expand(id, &ids)).collect();
         planned.push(Planned { step, decision });
     }
+    hooks::weave(context, &mut planned);
     Plan { host: context.node.label.clone(), steps: planned }
 }
 

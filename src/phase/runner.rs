@@ -10,9 +10,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::Step;
 use super::outcome::Outcome;
 use super::plan::Plan;
+use super::{Step, hooks};
 use crate::artifact::{download, registry};
 use crate::config::Artifacts;
 use crate::failure::{Failure, Kind};
@@ -204,6 +204,9 @@ async fn perform<H: Mutate>(
         let content = content(source.host, from, path).await?;
         let file = Op::File(File { path: path.clone(), mode: *mode, content, secret: true });
         return host.apply(&file, &record, None, signals).await.map_err(|error| explain(step, error));
+    }
+    if let Op::Local(local) = &step.op {
+        hooks::run(local, signals).await.map_err(|error| explain(step, error))?;
     }
     let payload = payload(run, target.arch, &step.op).await?;
     host.apply(&step.op, &record, payload, signals).await.map_err(|error| explain(step, error))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
 
@@ -33,6 +34,8 @@ pub struct Desired {
     pub credentials: Vec<Credentials>,
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<String>,
+    /// The texts of hooks that hosts run, by path.
+    pub scripts: BTreeMap<PathBuf, String>,
     /// The chosen phases.
     pub selection: Selection,
     /// Preflight checks that only warn.
@@ -347,6 +350,7 @@ impl Desired {
             stores,
             servers: &fleet.servers,
             manifest: self.manifest.as_deref(),
+            scripts: &self.scripts,
         }
     }
 }

@@ -94,6 +94,7 @@ fn own(op: &Op) -> Result<(&'static str, u64, Vec<String>), &'static str> {
             let args = std::iter::once(script.text.to_string()).chain(script.args.iter().cloned()).collect();
             (change!("scripts/script.sh"), script.seconds, args)
         }
+        Op::Local(_) => (change!("scripts/local.sh"), 60, Vec::new()),
         Op::Certificates { .. } => return Err("certificates are placed as files"),
         Op::Carry { .. } => return Err("what another host has is placed as a file"),
     })

@@ -202,6 +202,9 @@ pub(super) async fn start(session: &Arc<Session>, argv: &[&str]) -> Result<Start
             Ok(status) => Ok(status.code().unwrap_or(255)),
             // What the crate makes of 127; the output is ours already.
             Err(openssh::Error::Remote(_)) => Ok(127),
+            Err(openssh::Error::RemoteProcessTerminated) => {
+                Err(format!("it was closed, or gave no answer for {} s", 3 * ALIVE.as_secs()))
+            }
             Err(error) => Err(chain(&error)),
         }
     };

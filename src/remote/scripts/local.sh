@@ -1,0 +1,2 @@
+# What ran was on the other machine; this is for the journal.
+:
