@@ -30,6 +30,8 @@ Exit codes: 0 ok, 1 internal, 2 usage, 3 config, 4 connection, 5 preflight, 6 re
 pub enum Command {
     /// Build a cluster, or bring one to what its description says.
     Init(Init),
+    /// Add a host to a cluster that is up: a worker, or with --control-plane a control plane.
+    Join(Join),
     /// Write every file that would be placed on a host, without touching any.
     Render(Render),
     /// Look whether a cluster is really up: kine, API server, nodes, Pods, DNS, Services.
@@ -169,6 +171,68 @@ pub struct Init {
     /// Leave your own kubeconfig alone.
     #[arg(long)]
     pub no_kubeconfig: bool,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// `join`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a file, the cluster's own description is read from the control plane that --via names, and whoever logs in there logs in
+at its other hosts, too. The control planes then keep the description with the new host in it.
+
+Examples:
+  etcdless join root@10.0.0.21 --via root@10.0.0.11
+  etcdless join root@10.0.0.12 --via root@10.0.0.11 --control-plane
+  etcdless join -c cluster.yaml                           the hosts that the file newly lists
+
+Running it again goes on where an earlier run stopped.")]
+pub struct Join {
+    /// The machine: an address, or a name of your ssh_config.
+    #[arg(value_name = "[USER@]HOST", required_unless_present = "config", conflicts_with = "config", requires = "via")]
+    pub host: Option<String>,
+    /// A control plane of the cluster.
+    #[arg(long, value_name = "[USER@]HOST", conflicts_with = "config")]
+    pub via: Option<String>,
+    /// A cluster.yaml that lists the host.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Make it a control plane, with a kine of its own; the state must be on a database server.
+    #[arg(long, conflicts_with = "config")]
+    pub control_plane: bool,
+    /// The node's name; the machine's own hostname where it is left out.
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub node_name: Option<String>,
+    /// A private key, instead of what your ssh_config and agent offer.
+    #[arg(short, long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// An ssh_config instead of your own.
+    #[arg(long, value_name = "FILE", env = "ETCDLESS_SSH_CONFIG")]
+    pub ssh_config: Option<PathBuf>,
+    /// Accept host keys that are not known yet, and ask nothing. A changed key is always refused.
+    #[arg(short, long)]
+    pub yes: bool,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+    /// A folder with templates/ and playbooks/ that replace the built-in files of the same name.
+    #[arg(long, value_name = "DIR")]
+    pub assets: Option<PathBuf>,
+    /// Print the plan and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Turn a failing preflight check into a warning; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub ignore_preflight: Vec<String>,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// How a run over several hosts goes about it.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Pace {
     /// How many hosts to log in to, and to work on, at once.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use super::session::{self, Interrupt};
 use super::{Ended, datastore as server, kubeconfig, verify};
 use crate::assets::Assets;
-use crate::cli::Init;
+use crate::cli::{Init, Pace, Target};
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Host as HostConfig, Role, Spec, yaml};
 use crate::failure::{Failure, Kind};
@@ -45,34 +45,43 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, run };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
-        let work = Work { args, desired, ui };
+        let Init { target, dry_run, no_kubeconfig, pace, .. } = args;
+        let merges = !no_kubeconfig && args.only.is_empty();
+        let work = Work { command: "init", target, dry_run: *dry_run, merges, pace: *pace, hosts: None, desired, ui };
         work.run(&interrupt).await
     })
     .await
 }
 
-/// Everything that one `init` holds on to.
-struct Work<'a> {
-    args: &'a Init,
-    desired: Desired,
-    ui: Ui,
+/// Everything that one run of `init` or `join` holds on to.
+pub(super) struct Work<'a> {
+    pub(super) command: &'static str,
+    pub(super) target: &'a Target,
+    pub(super) dry_run: bool,
+    /// Whether a run to the end puts the cluster into the user's kubeconfig.
+    pub(super) merges: bool,
+    pub(super) pace: Pace,
+    /// The labels of the hosts that take part; all of the description's where there are none.
+    pub(super) hosts: Option<BTreeSet<String>>,
+    pub(super) desired: Desired,
+    pub(super) ui: Ui,
 }
 
 impl Work<'_> {
-    async fn run(&self, interrupt: &Arc<Interrupt>) -> Result<(), Failure> {
+    pub(super) async fn run(&self, interrupt: &Arc<Interrupt>) -> Result<(), Failure> {
         let began = Instant::now();
         let run = Run {
             id: self.desired.run.clone(),
             artifacts: self.desired.cluster.spec.artifacts.clone(),
             stop: interrupt.stop.clone(),
-            concurrency: self.args.concurrency.into(),
+            concurrency: self.pace.concurrency.into(),
             ui: self.ui.clone(),
         };
         let (run_id, cluster) = (run.id.clone(), self.desired.cluster.metadata.name.to_string());
         self.ui.emit(Event::Started { run: run_id, cluster, version: env!("CARGO_PKG_VERSION") });
         let mut left = Left::default();
         let hosts = self.connect(&mut left).await?;
-        let (hosts, _locks) = match self.args.dry_run {
+        let (hosts, _locks) = match self.dry_run {
             true => (hosts, Vec::new()),
             false => self.lock(hosts, &mut left).await?,
         };
@@ -81,8 +90,13 @@ impl Work<'_> {
         for (label, failure) in surveyed.left {
             self.leave_out(&mut left, label, failure);
         }
-        if surveyed.fresh {
-            self.require_control_planes(&mut left)?;
+        match (surveyed.fresh, self.command) {
+            (true, "join") => {
+                return Err(Failure::new(Kind::Usage, "there is no cluster yet that a host could join")
+                    .hint("etcdless init builds one, with all hosts of its file"));
+            }
+            (true, _) => self.require_control_planes(&mut left)?,
+            (false, _) => {}
         }
         for warning in &surveyed.warnings {
             self.ui.emit(Event::Warning { host: warning.host.clone(), text: warning.text.clone() });
@@ -94,12 +108,13 @@ impl Work<'_> {
         else {
             return Err(Failure::new(Kind::Config, "there is no control plane in the description"));
         };
-        if self.desired.selection.has("preflight") {
+        // kine is what opens the store.
+        if self.desired.selection.has("preflight") && self.desired.selection.has("kine") {
             let ours = surveyed.hosts.iter().any(|seen| preflight::holds_cluster(&seen.facts));
             let control_planes = parts.iter().filter(|(place, _)| place.config.role == Role::ControlPlane);
             try_join_all(control_planes.map(|(place, _)| self.check_datastore(place, ours))).await?;
         }
-        if self.merges_kubeconfig() && seen.plan.changes().any(|(step, _)| step.id == "kubelet/certificates") {
+        if self.merges && seen.plan.changes().any(|(step, _)| step.id == "kubelet/certificates") {
             let Desired { cluster, .. } = &self.desired;
             kubeconfig::check_free(cluster.metadata.name.as_str(), &cluster.api_outside(seen.node.address))?;
         }
@@ -112,7 +127,7 @@ impl Work<'_> {
         }
         let changes = plans.iter().map(|plan| plan.changes().count()).sum();
         let text: String = plans.iter().map(|plan| plan.text()).collect();
-        if self.args.dry_run {
+        if self.dry_run {
             return self.finish(changes, began, &text, left.failure());
         }
         if changes == 0 {
@@ -149,11 +164,12 @@ impl Work<'_> {
 
     /// All hosts that can be connected to, in the description's order. Where one is missing that others need, all are told that are.
     async fn connect(&self, left: &mut Left) -> Result<Vec<Reached<'_>>, Failure> {
-        let configs = &self.desired.cluster.spec.hosts;
-        let concurrency = self.args.concurrency.into();
-        let connected = session::connect_all(&self.ui, &self.args.target, configs, concurrency).await;
+        let part = |config: &&HostConfig| self.hosts.as_ref().is_none_or(|hosts| hosts.contains(&config.label()));
+        let configs: Vec<&HostConfig> = self.desired.cluster.spec.hosts.iter().filter(part).collect();
+        let concurrency = self.pace.concurrency.into();
+        let connected = session::connect_all(&self.ui, self.target, &configs, concurrency).await;
         let (mut reached, mut missing) = (Vec::new(), Vec::new());
-        for (config, host) in configs.iter().zip(connected) {
+        for (config, host) in configs.into_iter().zip(connected) {
             match host {
                 Ok(host) => reached.push((config, host)),
                 Err(failure) => missing.push((config, failure)),
@@ -194,7 +210,7 @@ impl Work<'_> {
         for reached in needed {
             locks.push(self.lock_one(reached).await?);
         }
-        let concurrency = self.args.concurrency.into();
+        let concurrency = self.pace.concurrency.into();
         let taken: Vec<_> =
             stream::iter(&others).map(|reached| self.lock_one(reached)).buffered(concurrency).collect().await;
         let mut lost = BTreeSet::new();
@@ -213,11 +229,11 @@ impl Work<'_> {
     }
 
     async fn lock_one(&self, (config, host): &Reached<'_>) -> Result<Lock, Failure> {
-        let deadline = Duration::from_secs(self.args.lock_timeout.into());
+        let deadline = Duration::from_secs(self.pace.lock_timeout.into());
         let label = config.label();
         let waits =
             |owner: &str| self.ui.note(Some(&label), format!("is locked by {owner}: waiting for that run to end"));
-        let lock = host.lock_within(&session::owner("init"), deadline, waits).await;
+        let lock = host.lock_within(&session::owner(self.command), deadline, waits).await;
         lock.map_err(|error| session::unreachable(&error, config))
     }
 
@@ -288,7 +304,7 @@ impl Work<'_> {
     }
 
     async fn confirm(&self, plans: &[&Plan], text: &str, changes: usize) -> Result<(), Failure> {
-        if self.args.target.yes {
+        if self.target.yes {
             return Ok(());
         }
         self.ui.note(None, text.trim_end());
@@ -318,18 +334,13 @@ impl Work<'_> {
             spec.kine.version,
             ui::elapsed(began.elapsed().as_secs_f64())
         );
-        if self.merges_kubeconfig() {
+        if self.merges {
             let Desired { cluster, .. } = &self.desired;
             let api = cluster.api_outside(seen.node.address);
             let context = kubeconfig::merge(host, cluster.metadata.name.as_str(), None, &api).await?;
             text.push_str(&format!("kubectl --context {context} get nodes\n"));
         }
         self.finish(changes, began, &text, partial)
-    }
-
-    /// Whether a run to the end puts the cluster into the user's kubeconfig.
-    fn merges_kubeconfig(&self) -> bool {
-        !self.args.no_kubeconfig && self.desired.selection.only.is_empty()
     }
 
     /// Ends the run: well, or with what keeps some hosts from being done.

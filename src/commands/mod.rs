@@ -4,6 +4,7 @@ mod assets;
 mod datastore;
 mod datastore_status;
 mod init;
+mod join;
 mod kubeconfig;
 mod plain;
 mod render;
@@ -36,6 +37,7 @@ impl From<Failure> for Ended {
 pub async fn run(cli: Cli) -> Result<(), Ended> {
     match cli.command {
         Command::Init(args) => init::run(args).await,
+        Command::Join(args) => join::run(args).await,
         Command::Render(args) => Ok(render::run(&args)?),
         Command::Verify(args) => verify::run(args).await,
         Command::Kubeconfig(args) => kubeconfig::run(args).await,

@@ -87,7 +87,7 @@ pub(super) async fn connect(ui: &Ui, target: &Target, host: &HostConfig) -> Resu
 pub(super) async fn connect_all(
     ui: &Ui,
     target: &Target,
-    hosts: &[HostConfig],
+    hosts: &[&HostConfig],
     concurrency: usize,
 ) -> Vec<Result<Host, Failure>> {
     let attempts = stream::iter(hosts).map(|host| attempt(target, host, target.yes)).buffered(concurrency);
