@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Asks the API server over and over from a host, each time over a connection of its own. Prints a line an answer: seconds since 1970, curl's exit code.
 # $1: URL, $2: seconds. The certificates are the kubelet's.
 end=$(($(date +%s) + $2))

@@ -79,6 +79,7 @@ healthy() {
 target() { echo "root@$(on "$1" ip -4 -o addr show host0 | awk '{sub("/.*","",$4); print $4}')"; }
 
 # asking NAME SECONDS FILE URL: asks the API from a host over and over, in the background; sets asker.
+# shellcheck disable=SC2034
 asking() {
   on "$1" sh -s -- "$4" "$2" <"$here/lib/asking.sh" >"$3" &
   asker=$!
