@@ -165,7 +165,9 @@ pub(super) async fn run(local: &Local, signals: &Signals) -> Result<(), RemoteEr
         status: 126,
         lines: vec![format!("{}: {error}", local.program.display())],
     };
-    let mut child = Command::new(&local.program)
+    // A bare name is a file, too, not one of PATH's.
+    let program = std::path::absolute(&local.program).map_err(lost)?;
+    let mut child = Command::new(program)
         .envs(local.environment.iter().filter_map(|variable| variable.split_once('=')))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
