@@ -266,7 +266,11 @@ impl Op {
             Self::Image(image) => format!("image {}", image.reference),
             Self::Certificates { directory } => format!("certificates {directory}"),
             Self::Carry { host, path, mode } => format!("carry {host} {path} {mode:o}"),
-            Self::Local(local) => format!("local {} {}", local.program.display(), local.environment.join(" ")),
+            // Where it is kept is no part of it: the same file may be named from another folder.
+            Self::Local(local) => {
+                let name = local.program.file_name().unwrap_or_default().to_string_lossy();
+                format!("local {name} {}", local.environment.join(" "))
+            }
             Self::Script(script) => {
                 format!("script {}\0{}\0{}", script.text, script.args.join("\0"), script.of)
             }

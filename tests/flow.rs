@@ -246,6 +246,33 @@ async fn without_its_control_plane_a_worker_is_prepared_and_waits() {
 }
 
 #[tokio::test]
+async fn hooks_run_where_their_phase_changes_something_and_until_they_succeed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = 0;
+    let mut with = |program: &str| {
+        run += 1;
+        let mut desired = with_workers();
+        desired.run = run.to_string();
+        let hook = serde_json::json!([{ "local": "/bin/true" }, { "local": program, "hosts": ["w1"] }]);
+        let hooks = serde_json::json!({ "before": { "artifacts": hook, "node": hook }, "after": { "artifacts": hook, "join": hook } });
+        desired.cluster.spec.hooks = serde_json::from_value(hooks).unwrap();
+        desired
+    };
+    let hosts = three(folder.path());
+    let (steps, outcomes) = run_all(&hosts.each_ref(), &with("/bin/false"), 10).await.unwrap();
+    assert_eq!(states(&outcomes), [("cp", "done"), ("w1", "failed"), ("w2", "done")]);
+    assert_eq!(
+        outcomes[1].outcome.failure().unwrap().message.split(" failed").next(),
+        Some("run false on this machine before artifacts")
+    );
+    assert_eq!(hosts[1].applied(), 1, "only the first hook was run");
+    assert_eq!(steps.iter().filter(|step| step.contains("/before-1") || step.contains("/after-1")).count(), 12);
+    let (_, outcomes) = run_all(&hosts.each_ref(), &with("/bin/true"), 10).await.unwrap();
+    assert_eq!(states(&outcomes), [("cp", "done"), ("w1", "done"), ("w2", "no changes")]);
+    assert_eq!(init_all(&hosts.each_ref(), &with("/bin/true")).await.unwrap(), NOTHING);
+}
+
+#[tokio::test]
 async fn one_host_at_a_time_gets_there_too() {
     let folder = tempfile::tempdir().unwrap();
     let desired = with_workers();

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use etcdless::config;
 use etcdless::facts::{Facts, Probes};
@@ -434,4 +435,21 @@ async fn locks_work_here_too() {
     lock.release().await;
     machine.host.lock("me").await.unwrap().release().await;
     assert_eq!(machine.host.lock_owner().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lock_can_be_waited_for() {
+    let Some(machine) = machine().await else { return };
+    let lock = machine.host.lock("jo: init").await.unwrap();
+    let (told, mut owner) = tokio::sync::mpsc::unbounded_channel();
+    let waits =
+        machine.host.lock_within("me", Duration::from_secs(60), move |owner| told.send(owner.to_owned()).unwrap());
+    let release = async {
+        assert_eq!(owner.recv().await.as_deref(), Some("jo: init"));
+        lock.release().await;
+    };
+    let (taken, ()) = tokio::join!(waits, release);
+    let again = machine.host.lock_within("third", Duration::from_secs(1), |owner| assert_eq!(owner, "me")).await;
+    assert!(matches!(again, Err(RemoteError::Locked { owner, .. }) if owner == "me"));
+    taken.unwrap().release().await;
 }

@@ -16,13 +16,14 @@ use serde_json::Value;
 const STEP: &str = "test/step";
 
 /// Every kind that has cases; a new one belongs here.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "directory",
     "fetch",
     "file",
     "hosts-entry",
     "image",
     "install",
+    "local",
     "module",
     "package",
     "script",
@@ -101,6 +102,9 @@ enum Described {
     Image {
         reference: String,
     },
+    Local {
+        program: std::path::PathBuf,
+    },
     Script {
         text: String,
         #[serde(default)]
@@ -127,6 +131,7 @@ impl From<Described> for Op {
             Described::HostsEntry { name, address } => Self::HostsEntry { name, address },
             Described::Unit { name, running, watches } => Self::Unit { name, running, watches },
             Described::Image { reference } => Self::Image(Image { reference, push: false }),
+            Described::Local { program } => Self::Local(op::Local { program, environment: Vec::new(), seconds: 60 }),
             Described::Script { text, creates, watches } => Self::Script(op::Script {
                 text: text.into(),
                 args: Vec::new(),

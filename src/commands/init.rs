@@ -133,7 +133,7 @@ impl Work<'_> {
         if changes == 0 {
             let outcomes =
                 self.outcomes(&seen.node.label, plans.iter().map(|plan| (plan.host.clone(), Outcome::Done(0))), left);
-            self.tell(&outcomes, &text);
+            self.tell(&outcomes, &text).await;
             return self.finish(changes, began, "", outcome::partial(&outcomes));
         }
         self.confirm(&plans, &text, changes).await?;
@@ -152,12 +152,12 @@ impl Work<'_> {
         let labels = targets.iter().map(|target| target.plan.host.clone());
         let outcomes = self.outcomes(&seen.node.label, labels.zip(ran.outcomes), left);
         if let Some(failure) = outcome::fatal(&outcomes) {
-            self.tell(&outcomes, "");
+            self.tell(&outcomes, "").await;
             return Err(failure);
         }
         interrupt.applied.store(true, Ordering::Relaxed);
         let verified = self.verify(place.host, seen, &outcomes, &surveyed.hosts).await;
-        self.tell(&outcomes, "");
+        self.tell(&outcomes, "").await;
         verified?;
         self.hand_over(place.host, seen, changes, began, outcome::partial(&outcomes)).await
     }
@@ -259,8 +259,9 @@ impl Work<'_> {
     }
 
     /// Tells what became of each host: to people as a table where there are several hosts, else as `alone`.
-    fn tell(&self, outcomes: &[HostOutcome], alone: &str) {
+    async fn tell(&self, outcomes: &[HostOutcome], alone: &str) {
         outcomes.iter().for_each(|host| self.ui.emit(host.event()));
+        self.ui.settled().await;
         if self.ui.format() == Format::Text {
             match outcomes {
                 [_] if alone.is_empty() => {}

@@ -165,7 +165,9 @@ pub(super) async fn run(local: &Local, signals: &Signals) -> Result<(), RemoteEr
         status: 126,
         lines: vec![format!("{}: {error}", local.program.display())],
     };
-    let mut child = Command::new(&local.program)
+    // A bare name is a file, too, not one of PATH's.
+    let program = std::path::absolute(&local.program).map_err(lost)?;
+    let mut child = Command::new(program)
         .envs(local.environment.iter().filter_map(|variable| variable.split_once('=')))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -229,4 +231,76 @@ async fn follow(child: &mut Child, lines: &mut Vec<String>, signals: &Signals) -
 
 fn boxed(stream: impl AsyncRead + Send + Unpin + 'static) -> Box<dyn AsyncRead + Send + Unpin> {
     Box::new(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test")]
+    use super::*;
+
+    fn planned(id: &str, after: &[&str], changes: bool) -> Planned {
+        let step = Step::new(id, id, Op::SwapOff).after(after.iter().copied());
+        let decision = if changes { Decision::Change("x".into()) } else { Decision::AlreadySo };
+        Planned { step, decision }
+    }
+
+    #[test]
+    fn a_hook_before_waits_for_what_its_phase_waits_for_and_not_for_what_waits_for_it() {
+        let steps = [
+            planned("artifacts/fetch", &[], true),
+            planned("node/containerd", &["artifacts/fetch"], true),
+            planned("artifacts/image", &["node/containerd", "artifacts/fetch"], true),
+            planned("kine/placed", &["artifacts/image", "node/containerd"], true),
+        ];
+        let of = |ids: &[&str]| outside(&steps, &ids.iter().map(|id| (*id).to_owned()).collect());
+        let list = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(of(&["artifacts/fetch", "artifacts/image"]), list(&[]));
+        assert_eq!(of(&["node/containerd"]), list(&["artifacts/fetch"]));
+        assert_eq!(of(&["kine/placed"]), list(&["artifacts/image", "node/containerd"]));
+    }
+
+    #[test]
+    fn a_phase_that_there_is_none_of_is_refused() {
+        let mut cluster = Cluster::of("demo".parse().unwrap(), Vec::new());
+        for phase in ["node", "nodes", "verify"] {
+            cluster.spec.hooks.before.insert(phase.into(), Vec::new());
+        }
+        let broken: Vec<String> = check(&cluster).into_iter().map(|violation| violation.path).collect();
+        assert_eq!(broken, ["spec.hooks.before.nodes", "spec.hooks.before.verify"]);
+    }
+
+    async fn run_text(text: &str, seconds: u64) -> Result<(), RemoteError> {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("hook");
+        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let local = Local { program, environment: vec!["ETCDLESS_HOST=w1".into()], seconds };
+        run(&local, &tokio::sync::mpsc::unbounded_channel().0).await
+    }
+
+    #[tokio::test]
+    async fn a_program_here_tells_its_status_and_its_last_lines() {
+        run_text("[ $ETCDLESS_HOST = w1 ]", 60).await.unwrap();
+        match run_text("echo said; echo wrong >&2; exit 3", 60).await {
+            Err(RemoteError::Failed { status: 3, mut lines, .. }) => {
+                lines.sort();
+                assert_eq!(lines, ["said", "wrong"]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_is_ended_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        match run_text(&format!("sleep 1000 & echo $! >{}; echo hangs; wait", pid.display()), 1).await {
+            Err(RemoteError::TimedOut { seconds: 1, lines, .. }) => assert_eq!(lines, ["hangs"]),
+            other => panic!("{other:?}"),
+        }
+        let started = std::fs::read_to_string(pid).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", started.trim()));
+        assert!(state.is_err() || state.unwrap().contains(") Z "), "it runs still");
+    }
 }

@@ -99,6 +99,9 @@ struct Known<'a> {
     facts: &'a Facts,
 }
 
+/// Of each host, whether it is fit.
+type Fit = Vec<Result<(), Failure>>;
+
 /// All hosts as far as they are known, and what follows from them together.
 struct Fleet<'a> {
     known: Vec<Known<'a>>,
@@ -176,11 +179,7 @@ impl Desired {
 
     /// What preflight has to say, and for each host whether it is fit. Where a host is not fit that others need, all that is wrong with any
     /// is told at once.
-    fn fit<H>(
-        &self,
-        places: &[Place<'_, H>],
-        facts: &[Facts],
-    ) -> Result<(Vec<preflight::Warning>, Vec<Result<(), Failure>>), Failure> {
+    fn fit<H>(&self, places: &[Place<'_, H>], facts: &[Facts]) -> Result<(Vec<preflight::Warning>, Fit), Failure> {
         let usable = |(place, facts): (&Place<'_, H>, &Facts)| self.node(place.config, facts).map(drop);
         if !self.selection.has("preflight") {
             return Ok((Vec::new(), places.iter().zip(facts).map(usable).collect()));

@@ -190,7 +190,7 @@ pub struct Ui {
 #[derive(Debug)]
 enum Message {
     Event(Box<Event>),
-    /// Clears the screen's bars for a question, then answers.
+    /// Clears the screen's bars for a question or a result, then answers.
     Pause(tokio::sync::oneshot::Sender<()>),
 }
 
@@ -240,6 +240,13 @@ impl Ui {
         self.emit(Event::Note { host: host.map(Into::into), text: text.into() });
     }
 
+    /// Waits until everything so far is shown, so that a result comes after it.
+    pub async fn settled(&self) {
+        let (ready, paused) = tokio::sync::oneshot::channel();
+        let _ = self.sender.send(Message::Pause(ready));
+        let _ = paused.await;
+    }
+
     /// How this run is shown.
     pub fn format(&self) -> Format {
         self.format
@@ -250,9 +257,7 @@ impl Ui {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return None;
         }
-        let (ready, paused) = tokio::sync::oneshot::channel();
-        let _ = self.sender.send(Message::Pause(ready));
-        let _ = paused.await;
+        self.settled().await;
         let _ = write!(std::io::stderr(), "{question} [y/N] ");
         let answer = tokio::task::spawn_blocking(|| {
             let mut line = String::new();

@@ -227,6 +227,7 @@ fn change(state: &mut State, op: &Op, record: &Record) {
             assert!(running, "{}: containerd does not run", record.step);
             facts.images.insert(image.reference.clone());
         }
+        Op::Local(_) => {}
         Op::Certificates { .. } | Op::Carry { .. } => panic!("the runner turns it into files"),
         Op::Script(script) => {
             for tool in ["/usr/local/bin/kubeadm", "/usr/local/bin/kubectl"] {
