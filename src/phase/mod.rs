@@ -12,6 +12,7 @@ pub mod node;
 pub mod plan;
 pub mod preflight;
 pub mod runner;
+pub mod status;
 pub mod survey;
 pub mod verify;
 

@@ -127,6 +127,13 @@ pub enum Event {
         /// What was seen.
         detail: String,
     },
+    /// What runs on a host, and how it is.
+    Host {
+        /// Which host.
+        host: String,
+        /// As `phase::status::HostStatus` writes it.
+        status: serde_json::Value,
+    },
     /// What a store told of itself.
     Datastore {
         /// Which host it was asked from.
