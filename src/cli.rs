@@ -21,6 +21,8 @@ Examples:
   etcdless init root@10.0.0.11 --dry-run    what that would change
   etcdless init -c cluster.yaml             the cluster that a file describes
   etcdless verify root@10.0.0.11            is it really up
+  etcdless status -c cluster.yaml           what runs where
+  etcdless kubectl root@10.0.0.11 -- get nodes
 
 Exit codes: 0 ok, 1 internal, 2 usage, 3 config, 4 connection, 5 preflight, 6 remote step, 7 datastore,
 8 unhealthy or timed out, 9 locked, 10 partly done, 130 interrupted.";
@@ -36,6 +38,10 @@ pub enum Command {
     Render(Render),
     /// Look whether a cluster is really up: kine, API server, nodes, Pods, DNS, Services.
     Verify(Verify),
+    /// See what runs where: versions, nodes, certificates, the endpoint, and what differs from the description.
+    Status(Status),
+    /// Run your own kubectl against a cluster through an SSH tunnel.
+    Kubectl(Kubectl),
     /// Fetch the admin kubeconfig: merge it into your own, write it to a file, or print it.
     Kubeconfig(Kubeconfig),
     /// The SQL database that holds the state.
@@ -280,6 +286,51 @@ pub struct Verify {
     /// Seconds to wait for everything to become well.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub timeout: u64,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It looks at every host at once, by one script that only reads, and plans as `init --dry-run` does. A host that does not
+answer is a line of the table; with a file, any control plane that answers tells of the nodes.
+
+Examples:
+  etcdless status root@10.0.0.11
+  etcdless status -c cluster.yaml
+  etcdless status -c cluster.yaml --output json
+
+Exit code 8 when something does not do its work, or has expired. What differs from the description, and certificates
+with less than 30 days left, are warnings.")]
+pub struct Status {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+    /// The folder with templates/ and playbooks/ that the cluster was built with.
+    #[arg(long, value_name = "DIR")]
+    pub assets: Option<PathBuf>,
+}
+
+/// `kubectl`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+kubectl must be in your PATH. It gets a kubeconfig of the moment that leads through SSH to the API server of a control plane;
+your own kubeconfig is not touched, and no port of the cluster needs to be open. The exit code is kubectl's own.
+
+Examples:
+  etcdless kubectl root@10.0.0.11 -- get nodes
+  etcdless kubectl -c cluster.yaml -- get pods -A
+  etcdless kubectl -c cluster.yaml -- exec -it web-0 -- sh
+  etcdless kubectl -c cluster.yaml -- proxy")]
+pub struct Kubectl {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    /// What kubectl is told.
+    #[arg(last = true, required = true, value_name = "ARGUMENT")]
+    pub arguments: Vec<std::ffi::OsString>,
 }
 
 /// `datastore`.

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
 
 use crate::config::yaml;
@@ -77,6 +78,26 @@ pub fn check_free(existing: &str, cluster_name: &str, server: &str) -> Result<()
     let before = read(existing, "the kubeconfig")?;
     let new = Mapping::from_iter([("server".into(), server.into())]);
     check_ours(&before, cluster_name, &new, &format!("{cluster_name}-admin"), &Mapping::new())
+}
+
+/// kubeadm's `admin_conf` for a client that reaches the API server at `server`, and is to find `name` in its certificate.
+pub fn tunnelled(admin_conf: &str, cluster_name: &str, server: &str, name: &str) -> Result<SecretString, Failure> {
+    let admin = read(admin_conf, "kubeadm's admin.conf")?;
+    let mut cluster = only(&admin, "clusters", "cluster")?;
+    cluster.insert("server".into(), server.into());
+    cluster.insert("tls-server-name".into(), name.into());
+    let user = only(&admin, "users", "user")?;
+    let context = [("cluster", cluster_name), ("user", cluster_name)];
+    let context = Mapping::from_iter(context.map(|(field, value)| (field.into(), value.into())));
+    let mut config = Mapping::new();
+    for (field, value) in [("apiVersion", "v1"), ("kind", "Config"), ("current-context", cluster_name)] {
+        config.insert(field.into(), value.into());
+    }
+    put(&mut config, "clusters", cluster_name, "cluster", cluster)?;
+    put(&mut config, "contexts", cluster_name, "context", context)?;
+    put(&mut config, "users", cluster_name, "user", user)?;
+    let text = yaml::to_string(&config).map_err(|error| failure(format!("cannot write a kubeconfig: {error}")))?;
+    Ok(text.into())
 }
 
 fn failure(message: String) -> Failure {

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(commands::run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(ended) => {
             ui::failure(&ended.failure, ended.log.as_deref());
             ended.failure.kind.into()

@@ -416,7 +416,7 @@ pub fn certificates(directory: &str) -> [String; 3] {
 }
 
 /// What /etc/hosts says of a name: the first address whose line has it, as the resolver reads it.
-fn hosts_resolve(hosts: &str, name: &str) -> Option<String> {
+pub fn hosts_resolve(hosts: &str, name: &str) -> Option<String> {
     hosts.lines().find_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
         let address = words.next()?;

@@ -46,6 +46,13 @@ pub fn decide(directory: &str, facts: &Facts) -> Decision {
     }
 }
 
+/// When a certificate in PEM ends, in seconds since 1970: the first of a chain, the last that ends of a bundle of authorities.
+pub fn end(text: &str, is_bundle: bool) -> Option<i64> {
+    let ends = Pem::iter_from_buffer(text.as_bytes()).filter_map(Result::ok);
+    let mut ends = ends.filter_map(|pem| Some(pem.parse_x509().ok()?.validity().not_after.timestamp()));
+    if is_bundle { ends.max() } else { ends.next() }
+}
+
 /// Makes one set: CA, server (127.0.0.1, ::1, localhost) and client certificate. The CA's key is dropped.
 ///
 /// The files are in the order in which they must be written: the CA first and a leaf last, so that a set that was cut off half-way

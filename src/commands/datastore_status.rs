@@ -4,7 +4,7 @@ use super::{Ended, session, stores};
 use crate::cli::DatastoreStatus;
 use crate::config::{Cluster, Host as HostConfig};
 use crate::datastore::status::{self, Report};
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::remote::Host;
 use crate::ui::{self, Event, Format, Ui};
 
@@ -22,15 +22,13 @@ pub(super) async fn run(args: DatastoreStatus) -> Result<(), Ended> {
     .await
 }
 
-/// The first control plane. Without a file the description is the one that it keeps.
+/// A control plane that answers. Without a file the description is the one that it keeps.
 async fn first(ui: &Ui, args: &DatastoreStatus, described: Cluster) -> Result<(Host, HostConfig, Cluster), Failure> {
     if args.target.config.is_none() {
         let found = session::find(ui, &args.target, described).await?;
         return Ok((found.host, found.config, found.cluster));
     }
-    let config = described.first_control_plane().cloned();
-    let config = config.ok_or_else(|| Failure::new(Kind::Config, "there is no control plane in the description"))?;
-    let host = session::connect(ui, &args.target, &config).await?;
+    let (host, config) = session::control_plane(ui, &args.target, &described).await?;
     Ok((host, config, described))
 }
 

@@ -73,7 +73,8 @@ fn server(api: &ApiAddress) -> String {
     format!("https://{api}")
 }
 
-async fn admin_conf(host: &impl Query) -> Result<String, Failure> {
+/// kubeadm's own kubeconfig of the administrator.
+pub(super) async fn admin_conf(host: &impl Query) -> Result<String, Failure> {
     let question = Question {
         script: "cat /etc/kubernetes/admin.conf",
         args: Vec::new(),

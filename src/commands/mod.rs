@@ -6,14 +6,17 @@ mod datastore_status;
 mod init;
 mod join;
 mod kubeconfig;
+mod kubectl;
 mod plain;
 mod render;
 mod session;
+mod status;
 mod stores;
 mod unlock;
 mod verify;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
@@ -33,29 +36,23 @@ impl From<Failure> for Ended {
     }
 }
 
-/// Runs a subcommand.
-pub async fn run(cli: Cli) -> Result<(), Ended> {
+/// Runs a subcommand. What `kubectl` ends with is kubectl's own.
+pub async fn run(cli: Cli) -> Result<ExitCode, Ended> {
     match cli.command {
-        Command::Init(args) => init::run(args).await,
-        Command::Join(args) => join::run(args).await,
-        Command::Render(args) => Ok(render::run(&args)?),
-        Command::Verify(args) => verify::run(args).await,
-        Command::Kubeconfig(args) => kubeconfig::run(args).await,
-        Command::Datastore(args) => datastore::run(args).await,
-        Command::Assets(args) => Ok(assets::run(&args)?),
-        Command::Schema => {
-            plain::schema();
-            Ok(())
-        }
-        Command::Unlock(args) => unlock::run(args).await,
-        Command::Completions { shell } => {
-            plain::completions(shell);
-            Ok(())
-        }
-        Command::Man { directory } => Ok(plain::man(directory.as_deref())?),
-        Command::Version { output } => {
-            plain::version(output);
-            Ok(())
-        }
+        Command::Init(args) => init::run(args).await?,
+        Command::Join(args) => join::run(args).await?,
+        Command::Render(args) => render::run(&args)?,
+        Command::Verify(args) => verify::run(args).await?,
+        Command::Status(args) => status::run(args).await?,
+        Command::Kubectl(args) => return kubectl::run(args).await,
+        Command::Kubeconfig(args) => kubeconfig::run(args).await?,
+        Command::Datastore(args) => datastore::run(args).await?,
+        Command::Assets(args) => assets::run(&args)?,
+        Command::Schema => plain::schema(),
+        Command::Unlock(args) => unlock::run(args).await?,
+        Command::Completions { shell } => plain::completions(shell),
+        Command::Man { directory } => plain::man(directory.as_deref())?,
+        Command::Version { output } => plain::version(output),
     }
+    Ok(ExitCode::SUCCESS)
 }

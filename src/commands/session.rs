@@ -103,7 +103,7 @@ pub(super) async fn connect_all(
 }
 
 async fn attempt(target: &Target, host: &HostConfig, accept_new: bool) -> Result<Host, RemoteError> {
-    Host::connect(host, &Connect { accept_new, config_file: target.ssh_config.clone(), ..Connect::default() }).await
+    Host::connect(host, &options(target, accept_new)).await
 }
 
 /// After a first attempt that failed: where only the host's key is unknown, it is asked about.
@@ -130,6 +130,30 @@ fn by_hand(host: &HostConfig) -> String {
     words.join(" ")
 }
 
+/// How the flags say to connect.
+pub(super) fn options(target: &Target, accept_new: bool) -> Connect {
+    Connect { accept_new, config_file: target.ssh_config.clone(), ..Connect::default() }
+}
+
+/// Connects to the first control plane that answers. Those before it are warned of: a cluster of several goes on without one.
+pub(super) async fn control_plane(ui: &Ui, target: &Target, cluster: &Cluster) -> Result<(Host, HostConfig), Failure> {
+    let mut failures: Vec<(String, Failure)> = Vec::new();
+    for config in cluster.spec.hosts.iter().filter(|host| host.role.is_control_plane()) {
+        match connect(ui, target, config).await {
+            Err(failure) => failures.push((config.label(), failure)),
+            Ok(host) => {
+                for (host, failure) in failures {
+                    ui.emit(Event::Warning { host, text: failure.message });
+                }
+                return Ok((host, config.clone()));
+            }
+        }
+    }
+    let failed = failures.into_iter().map(|(_, failure)| failure);
+    let together = failed.reduce(|first, other| first.detail(other.message));
+    Err(together.unwrap_or_else(|| Failure::new(Kind::Config, "there is no control plane in the description")))
+}
+
 /// What an error at a host's door means to the user.
 pub(super) fn unreachable(error: &RemoteError, host: &HostConfig) -> Failure {
     let failure = Failure::new(runner::kind(error), error.to_string());
@@ -140,8 +164,9 @@ pub(super) fn unreachable(error: &RemoteError, host: &HostConfig) -> Failure {
             failure.hint(format!("see whether `{ssh}` works from here")).hint("another key: --identity FILE")
         }
         RemoteError::HostKeyUnknown { .. } => failure.hint("compare the fingerprint, then accept it with --yes"),
-        RemoteError::HostKeyChanged { host, .. } => failure.hint(format!(
-            "if the machine was installed anew, remove the old key with `ssh-keygen -R {host}`; if not, someone may be in between"
+        RemoteError::HostKeyChanged { .. } => failure.hint(format!(
+            "if the machine was installed anew, remove the old key with `ssh-keygen -R {}`; if not, someone may be in between",
+            host.address
         )),
         RemoteError::NoSudo { user, .. } => failure.hint(format!(
             "log in as root, or let {user} use sudo without a password: echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/{user}"
@@ -269,11 +294,9 @@ pub(super) struct Found {
     pub(super) cluster: Cluster,
 }
 
-/// Connects to the first control plane. A cluster knows itself: without a file, its description is read from the host.
+/// Connects to a control plane. A cluster knows itself: without a file, its description is read from the host.
 pub(super) async fn find(ui: &Ui, target: &Target, described: Cluster) -> Result<Found, Failure> {
-    let config = described.first_control_plane().cloned();
-    let config = config.ok_or_else(|| Failure::new(Kind::Config, "there is no control plane in the description"))?;
-    let host = connect(ui, target, &config).await?;
+    let (host, config) = control_plane(ui, target, &described).await?;
     let probes = Probes { texts: [RECORD.to_owned()].into(), ..Probes::default() };
     let facts = host.facts(&probes).await.map_err(|error| unreachable(&error, &config))?;
     let Some(text) = facts.texts.get(RECORD) else {

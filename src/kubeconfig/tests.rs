@@ -266,3 +266,29 @@ fn files_are_private_and_links_stay() {
     assert_eq!(load(&folder.path().join("none")).unwrap(), None);
     assert!(write(&folder.path().join("deep/config/x"), "x").unwrap_err().message.starts_with("cannot write "));
 }
+
+#[test]
+fn a_tunnel_leads_elsewhere_and_verifies_the_same_name() {
+    let text = tunnelled(ADMIN, "demo", "https://127.0.0.1:40001", "api.demo.etcdless.internal").unwrap();
+    let expected = "\
+apiVersion: v1
+kind: Config
+current-context: demo
+clusters:
+- name: demo
+  cluster:
+    certificate-authority-data: Q0EtREVNTw==
+    server: https://127.0.0.1:40001
+    tls-server-name: api.demo.etcdless.internal
+contexts:
+- name: demo
+  context: { cluster: demo, user: demo }
+users:
+- name: demo
+  user: { client-certificate-data: Q0VSVA==, client-key-data: S0VZ }
+";
+    assert_eq!(
+        read(secrecy::ExposeSecret::expose_secret(&text), "it").unwrap(),
+        read(expected, "what is expected").unwrap()
+    );
+}

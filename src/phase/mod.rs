@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod plan;
 pub mod preflight;
 pub mod runner;
+pub mod status;
 pub mod survey;
 pub mod verify;
 

@@ -89,7 +89,7 @@ impl HostOutcome {
     /// The same for machines.
     pub fn event(&self) -> Event {
         let step = if let Outcome::Failed { step, .. } = &self.outcome { Some(step.clone()) } else { None };
-        Event::Host { host: self.host.clone(), state: self.outcome.state(), step, detail: self.outcome.detail() }
+        Event::Outcome { host: self.host.clone(), state: self.outcome.state(), step, detail: self.outcome.detail() }
     }
 
     /// All that is known of a host that is not done: its failure with the last lines that it printed.

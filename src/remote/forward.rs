@@ -20,6 +20,12 @@ const TRUST: &str = include_str!("scripts/trust.sh");
 /// How long a host may take to say whether it reaches a server: its resolver's own patience, and 6 s for connections.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where ports of this machine are forwarded from.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// How many free ports are tried.
+const PORTS: usize = 3;
+
 /// A server as a host sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -114,12 +120,12 @@ pub struct Forward {
     held: Option<Held>,
 }
 
-/// A forward of ssh's. The folder goes with it.
+/// A forward of ssh's. The folder of its socket goes with it.
 struct Held {
     session: Arc<Session>,
-    here: PathBuf,
+    here: Door,
     there: Place,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 impl Forward {
@@ -140,7 +146,8 @@ impl Drop for Forward {
         // Without a runtime the connection itself is about to end, and the forward with it.
         if let (Some(held), Ok(runtime)) = (self.held.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
-                let _gone = held.session.close_port_forward(ForwardType::Local, &*held.here, socket(&held.there)).await;
+                let _gone =
+                    held.session.close_port_forward(ForwardType::Local, door(&held.here), socket(&held.there)).await;
             });
         }
     }
@@ -150,20 +157,62 @@ impl Host {
     /// Opens a way to a server. On this machine that is the server itself; over SSH it is a socket named `file`, in a folder that nobody
     /// else may look into.
     pub async fn forward(&self, there: &Place, file: &str) -> Result<Forward, RemoteError> {
-        let Some(session) = self.session() else {
-            let door = match there {
-                Place::Tcp { host, port } => Door::Tcp(host.clone(), *port),
-                Place::Socket(path) => Door::Socket(path.into()),
-            };
-            return Ok(Forward { door, held: None });
-        };
+        if self.is_local() {
+            return Ok(Forward { door: there.door(), held: None });
+        }
         let folder = tempfile::Builder::new().prefix("etcdless-").tempdir_in(ssh::control_directory());
         let folder = folder.map_err(|error| self.lost(format!("no folder for a socket: {error}")))?;
-        let here = folder.path().join(file);
-        let opened = session.request_port_forward(ForwardType::Local, here.as_path() as &Path, socket(there)).await;
+        let here = Door::Socket(folder.path().join(file));
+        self.open(here, there, Some(folder)).await
+    }
+
+    /// Opens a way to a server for a client that knows no sockets: over SSH it is a port of this machine's loopback, which everybody here
+    /// may connect to, so the server must ask who comes.
+    pub async fn forward_port(&self, there: &Place) -> Result<Forward, RemoteError> {
+        if self.is_local() {
+            return Ok(Forward { door: there.door(), held: None });
+        }
+        let mut refused = None;
+        for _ in 0..PORTS {
+            let here = Door::Tcp(LOOPBACK.into(), self.free_port()?);
+            match self.open(here, there, None).await {
+                Ok(forward) => return Ok(forward),
+                // Somebody else may have taken the port in the meantime.
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| self.lost("no port to forward from".into())))
+    }
+
+    /// A port that nobody listens on now. ssh must be told one: it chooses none itself for this direction.
+    fn free_port(&self) -> Result<u16, RemoteError> {
+        let listener = std::net::TcpListener::bind((LOOPBACK, 0)).and_then(|listener| listener.local_addr());
+        listener.map(|address| address.port()).map_err(|error| self.lost(format!("no port to forward from: {error}")))
+    }
+
+    async fn open(&self, here: Door, there: &Place, folder: Option<TempDir>) -> Result<Forward, RemoteError> {
+        let session = self.session().ok_or_else(|| self.lost("there is no SSH connection".into()))?;
+        let opened = session.request_port_forward(ForwardType::Local, door(&here), socket(there)).await;
         opened.map_err(|error| self.lost(format!("sshd does not forward to {there}: {}", ssh::chain(&error))))?;
         let held = Held { session: session.clone(), here: here.clone(), there: there.clone(), _folder: folder };
-        Ok(Forward { door: Door::Socket(here), held: Some(held) })
+        Ok(Forward { door: here, held: Some(held) })
+    }
+}
+
+impl Place {
+    /// The same place for a client on the host itself.
+    fn door(&self) -> Door {
+        match self {
+            Self::Tcp { host, port } => Door::Tcp(host.clone(), *port),
+            Self::Socket(path) => Door::Socket(path.into()),
+        }
+    }
+}
+
+fn door(here: &Door) -> Socket<'_> {
+    match here {
+        Door::Tcp(host, port) => Socket::new(host.as_str(), *port),
+        Door::Socket(path) => path.as_path().into(),
     }
 }
 

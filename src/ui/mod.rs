@@ -127,6 +127,13 @@ pub enum Event {
         /// What was seen.
         detail: String,
     },
+    /// What runs on a host, and how it is.
+    Host {
+        /// Which host.
+        host: String,
+        /// As `phase::status::HostStatus` writes it.
+        status: serde_json::Value,
+    },
     /// What a store told of itself.
     Datastore {
         /// Which host it was asked from.
@@ -142,7 +149,7 @@ pub enum Event {
         seconds: f64,
     },
     /// What became of a host in the end.
-    Host {
+    Outcome {
         /// Which host.
         host: String,
         /// `done`, `no changes`, `unreachable`, `refused`, `failed`, `skipped` or `interrupted`.

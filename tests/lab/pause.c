@@ -1,5 +1,7 @@
-/* The pause container: holds a pod's namespaces, reaps orphans, ends on SIGTERM. */
+/* The pause container: holds a pod's namespaces, reaps orphans, ends on SIGTERM. `-v`, which kubeadm's health check of an upgrade runs, tells its version. */
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,7 +12,13 @@ static void reap(int signal) {
   while (waitpid(-1, NULL, WNOHANG) > 0) {}
 }
 
-int main(void) {
+int main(int count, char **words) {
+  for (int i = 1; i < count; i++) {
+    if (strcmp(words[i], "-v") == 0) {
+      puts("pause.c of the lab");
+      return 0;
+    }
+  }
   struct sigaction children = {.sa_handler = reap, .sa_flags = SA_NOCLDSTOP};
   signal(SIGINT, stop);
   signal(SIGTERM, stop);

@@ -22,7 +22,7 @@ use crate::failure::{Finding, Severity};
 use crate::remote::forward::Place;
 use crate::remote::{Host, RemoteError};
 
-pub use report::Report;
+pub use report::{Line, Report};
 use seen::{Seen, Served, Statement, Status};
 
 /// What a store says of kine's table where there is none.

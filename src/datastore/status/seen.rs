@@ -27,6 +27,14 @@ impl<T> Told<T> {
         }
     }
 
+    /// Why it does not tell, if it does not.
+    pub fn not_told(&self) -> Option<&str> {
+        match self {
+            Self::Told(_) => None,
+            Self::NotTold { not_told } => Some(not_told),
+        }
+    }
+
     pub(super) fn no(why: impl Into<String>) -> Self {
         Self::NotTold { not_told: why.into() }
     }

@@ -62,7 +62,7 @@ build_coredns() {
 }
 
 build_pause() {
-  [ -x "$LAB/bin/pause" ] || gcc -Os -static -o "$LAB/bin/pause" "$here/pause.c"
+  [ "$LAB/bin/pause" -nt "$here/pause.c" ] || gcc -Os -static -o "$LAB/bin/pause" "$here/pause.c"
 }
 
 build_runtime() {
