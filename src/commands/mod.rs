@@ -6,7 +6,9 @@ mod datastore_status;
 mod init;
 mod kubeconfig;
 mod plain;
+mod remove;
 mod render;
+mod reset;
 mod session;
 mod stores;
 mod unlock;
@@ -41,6 +43,8 @@ pub async fn run(cli: Cli) -> Result<(), Ended> {
         Command::Kubeconfig(args) => kubeconfig::run(args).await,
         Command::Datastore(args) => datastore::run(args).await,
         Command::Assets(args) => Ok(assets::run(&args)?),
+        Command::Remove(args) => remove::run(args).await,
+        Command::Reset(args) => reset::run(args).await,
         Command::Schema => {
             plain::schema();
             Ok(())

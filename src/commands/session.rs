@@ -239,8 +239,8 @@ pub(super) async fn find(ui: &Ui, target: &Target, described: Cluster) -> Result
 }
 
 /// Which host of a kept description a connected one is: by the address that it was named by, its own addresses, or its hostname.
-fn recorded<'a>(cluster: &'a Cluster, named: &HostConfig, facts: &Facts) -> Option<&'a HostConfig> {
-    let nodes: Vec<&HostConfig> = cluster.nodes().collect();
+pub(super) fn recorded<'a>(cluster: &'a Cluster, named: &HostConfig, facts: &Facts) -> Option<&'a HostConfig> {
+    let nodes: Vec<&HostConfig> = cluster.spec.hosts.iter().collect();
     let find = |is: &dyn Fn(&HostConfig) -> bool| nodes.iter().copied().find(|host| is(host));
     let own = |host: &HostConfig| {
         let address = host.address.to_string().parse().ok();
