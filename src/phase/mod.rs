@@ -11,6 +11,7 @@ pub mod network;
 pub mod node;
 pub mod plan;
 pub mod preflight;
+pub mod remove;
 pub mod reset;
 pub mod runner;
 pub mod survey;
