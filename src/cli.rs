@@ -430,7 +430,8 @@ fn seconds(text: &str) -> Result<u64, String> {
     let number = |digits: &str, unit: u64| digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     let units = [("s", 1), ("m", 60), ("h", 3600)];
     let read = units.iter().find_map(|(unit, seconds)| number(text.strip_suffix(unit)?, *seconds));
-    read.filter(|seconds| (1..=86_400).contains(seconds)).ok_or_else(|| "a time is a number with s, m or h, up to 24h".into())
+    read.filter(|seconds| (1..=86_400).contains(seconds))
+        .ok_or_else(|| "a time is a number with s, m or h, up to 24h".into())
 }
 
 #[cfg(test)]

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_host_that_is_being_taken_apart_has_finished_nothing() {
-        let text = "step\t1\tr1\tnode/kubelet\taaa\nmade\t/a\nstep\t2\tr2\treset/begin\tbbb\nstep\t3\tr3\tnode/kubeadm\tccc\n";
+        let text =
+            "step\t1\tr1\tnode/kubelet\taaa\nmade\t/a\nstep\t2\tr2\treset/begin\tbbb\nstep\t3\tr3\tnode/kubeadm\tccc\n";
         let journal = Journal::parse(text);
         assert_eq!(journal.steps.keys().collect::<Vec<_>>(), ["node/kubeadm"]);
     }

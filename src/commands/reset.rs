@@ -32,6 +32,10 @@ pub(super) async fn run(args: Reset) -> Result<(), Ended> {
         for label in left_out {
             ui.note(Some(&label), "keeps the data: left as it is (--datastore drop takes it apart, too)");
         }
+        for label in known.iter().flat_map(|cluster| orphans(cluster, &hosts)) {
+            let text = "if it is a node yet, its Node stays in the cluster: `etcdless remove` takes both".to_owned();
+            ui.emit(Event::Warning { host: label, text });
+        }
         let _locks = if args.dry_run { Vec::new() } else { lock(&hosts).await? };
         let looks = hosts.iter().map(|place| reset::look(&place.host, &place.label, place.purpose));
         let remains = try_join_all(looks).await?;
@@ -96,11 +100,7 @@ async fn kept(hosts: &[Place]) -> Result<Option<Cluster>, Failure> {
 }
 
 /// What each host is taken apart for, and those that stay because they keep data. Refuses what would leave a cluster without its head or its data.
-fn concerned(
-    hosts: Vec<Place>,
-    known: Option<&Cluster>,
-    args: &Reset,
-) -> Result<(Vec<Place>, Vec<String>), Failure> {
+fn concerned(hosts: Vec<Place>, known: Option<&Cluster>, args: &Reset) -> Result<(Vec<Place>, Vec<String>), Failure> {
     let Some(cluster) = known else { return Ok((hosts, Vec::new())) };
     let labels: Vec<String> = hosts.iter().map(|place| place.label.clone()).collect();
     if !args.force {
@@ -135,11 +135,24 @@ fn headless(cluster: &Cluster, labels: &[String]) -> Option<Failure> {
     }
     let name = &cluster.metadata.name;
     Some(
-        Failure::new(Kind::Usage, format!("{head} is a control plane of `{name}`, which has other nodes: {}", stay.join(", ")))
-            .hint("the whole cluster: etcdless reset -c FILE")
-            .hint(format!("out of a cluster that goes on on another control plane: etcdless remove {head}"))
-            .hint("this host alone, whatever becomes of the others: --force"),
+        Failure::new(
+            Kind::Usage,
+            format!("{head} is a control plane of `{name}`, which has other nodes: {}", stay.join(", ")),
+        )
+        .hint("the whole cluster: etcdless reset -c FILE")
+        .hint(format!("out of a cluster that goes on on another control plane: etcdless remove {head}"))
+        .hint("this host alone, whatever becomes of the others: --force"),
     )
+}
+
+/// Hosts whose cluster goes on without them.
+fn orphans(cluster: &Cluster, hosts: &[Place]) -> Vec<String> {
+    let role = |place: &&Place| cluster.nodes().find(|host| host.label() == place.label).map(|host| host.role);
+    let nodes = hosts.iter().filter(|place| role(place).is_some());
+    match hosts.iter().any(|place| role(&place) == Some(Role::ControlPlane)) {
+        true => Vec::new(),
+        false => nodes.map(|place| place.label.clone()).collect(),
+    }
 }
 
 /// Locks every host, in the order of their names, as `init` does.
@@ -202,9 +215,9 @@ impl Work<'_> {
         let labels: Vec<&str> = subjects.iter().map(|subject| subject.label.as_str()).collect();
         let name = self.known.as_ref().map(|cluster| cluster.metadata.name.to_string());
         let name = name.unwrap_or_else(|| labels.first().copied().unwrap_or_default().to_owned());
-        let stores = subjects.iter().any(|subject| {
-            subject.purpose == Purpose::Server || subject.remains.of(Part::Store).next().is_some()
-        });
+        let stores = subjects
+            .iter()
+            .any(|subject| subject.purpose == Purpose::Server || subject.remains.of(Part::Store).next().is_some());
         let data = self.args.datastore != Data::Keep && stores;
         if let Some(given) = &self.args.confirm {
             return right(given, &name);
@@ -265,7 +278,11 @@ fn outcome(subject: &Subject<'_, Host>, left: &Remains) -> String {
         text.push_str(&format!("{label}: the data is kept: {}\n", stores.join(", ")));
     }
     // What etcdless knew of the host is gone by now, and with it why something stays.
-    let remarks = subject.remains.remarks.iter().chain(left.remarks.iter().filter(|line| !subject.remains.remarks.contains(line)));
+    let remarks = subject
+        .remains
+        .remarks
+        .iter()
+        .chain(left.remarks.iter().filter(|line| !subject.remains.remarks.contains(line)));
     text.extend(remarks.map(|line| format!("{label}: {line}\n")));
     text
 }

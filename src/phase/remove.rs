@@ -73,7 +73,8 @@ pub fn explain_drain(failure: Failure, node: &str) -> Failure {
         failure = failure.hint("nothing would make those Pods anew elsewhere: delete them yourself first");
     }
     if says("global timeout") || says("disruption budget") {
-        failure = failure.hint("give its Pods more time: --drain-timeout 15m; `kubectl get pdb -A` shows who may not leave yet");
+        failure = failure
+            .hint("give its Pods more time: --drain-timeout 15m; `kubectl get pdb -A` shows who may not leave yet");
     }
     failure.hint(format!("or let it stay: kubectl uncordon {node}"))
 }
@@ -86,9 +87,18 @@ mod tests {
     #[test]
     fn what_drain_refuses_has_a_way_on() {
         for (said, hint) in [
-            ("error: cannot delete Pods with local storage (use --delete-emptydir-data to override): a/b", "--delete-emptydir-data"),
-            ("error: cannot delete cannot delete Pods that declare no controller (use --force to override): a/b", "delete them yourself"),
-            ("error: unable to drain node, drain did not complete within 5s: global timeout reached: 5s", "--drain-timeout"),
+            (
+                "error: cannot delete Pods with local storage (use --delete-emptydir-data to override): a/b",
+                "--delete-emptydir-data",
+            ),
+            (
+                "error: cannot delete cannot delete Pods that declare no controller (use --force to override): a/b",
+                "delete them yourself",
+            ),
+            (
+                "error: unable to drain node, drain did not complete within 5s: global timeout reached: 5s",
+                "--drain-timeout",
+            ),
         ] {
             let failure = Failure::new(Kind::Step, "drain w1 failed").output(vec![said.into()]);
             let hints = explain_drain(failure, "w1").hints;

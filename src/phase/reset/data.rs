@@ -28,16 +28,21 @@ fn one(cluster: &Cluster, shard: &str, datastore: &Datastore, data: Data, hosts:
                     .hint(format!("name it, too: --host {}", managed.host)),
             ),
             _ => Some(
-                refused(format!("the data of store `{shard}` is on {}, and is not put aside by etcdless", managed.host))
-                    .hint(by_hand(datastore.engine(), &database, data)),
+                refused(format!(
+                    "the data of store `{shard}` is on {}, and is not put aside by etcdless",
+                    managed.host
+                ))
+                .hint(by_hand(datastore.engine(), &database, data)),
             ),
         };
     }
     let database = datastore.external().map_or("of the DSN", |external| external.database.as_str());
     Some(
-        refused(format!("the data of store `{shard}` is on a server that etcdless does not keep, so it is left to you"))
-            .hint("reset with --datastore keep")
-            .hint(by_hand(datastore.engine(), database, data)),
+        refused(format!(
+            "the data of store `{shard}` is on a server that etcdless does not keep, so it is left to you"
+        ))
+        .hint("reset with --datastore keep")
+        .hint(by_hand(datastore.engine(), database, data)),
     )
 }
 
@@ -60,8 +65,7 @@ mod tests {
     use crate::config::Host;
 
     fn cluster(datastore: serde_json::Value) -> Cluster {
-        let mut cluster =
-            Cluster::of("my-demo".parse().unwrap(), vec![Host::at("192.0.2.11".parse().unwrap(), None)]);
+        let mut cluster = Cluster::of("my-demo".parse().unwrap(), vec![Host::at("192.0.2.11".parse().unwrap(), None)]);
         cluster.spec.datastore = serde_json::from_value(datastore).unwrap();
         cluster
     }
@@ -69,7 +73,7 @@ mod tests {
     #[test]
     fn only_sqlite_and_a_server_that_goes_too_are_dropped() {
         let managed = serde_json::json!({ "postgres": { "managed": { "host": "db" } } });
-        let external = serde_json::json!({ "mariadb": { "external": { "address": "db.example.com", "database": "k" } } });
+        let external = serde_json::json!({ "mariadb": { "external": { "address": "db.example.com", "database": "k", "user": "k" } } });
         let (cp, both) = (vec!["cp".to_owned()], vec!["cp".to_owned(), "db".to_owned()]);
         let sqlite = serde_json::json!({ "sqlite": {} });
         for (datastore, data, hosts, expected) in [
@@ -92,7 +96,8 @@ mod tests {
                 Some("then, in database `my_demo_main`: CREATE SCHEMA before; ALTER TABLE kine SET SCHEMA before;"),
             ),
         ] {
-            let hint = refusal(&cluster(datastore.clone()), data, hosts).and_then(|failure| failure.hints.last().cloned());
+            let hint =
+                refusal(&cluster(datastore.clone()), data, hosts).and_then(|failure| failure.hints.last().cloned());
             assert_eq!(hint.as_deref(), expected, "{datastore} {data:?}");
         }
     }

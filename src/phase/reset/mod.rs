@@ -189,16 +189,29 @@ fn clean<H>(subjects: &[Subject<'_, H>], remains: &[Remains], but: &[Part]) -> R
 /// The steps that take everything away but what etcdless knows of the host, in their order.
 pub fn taking_apart(label: &str, remains: &Remains, purpose: Purpose) -> Plan {
     let all: [(&str, &str, &[Part], &'static str, u64); 8] = [
-        ("processes", "end Pods and the container runtime", &[Part::Process, Part::Unit], script!("scripts/processes.sh"), 120),
+        (
+            "processes",
+            "end Pods and the container runtime",
+            &[Part::Process, Part::Unit],
+            script!("scripts/processes.sh"),
+            120,
+        ),
         ("units", "stop and disable services", &[Part::Unit], script!("scripts/units.sh"), 300),
         ("mounts", "unmount what Pods used", &[Part::Mount, Part::Process], script!("scripts/mounts.sh"), 120),
-        ("network", "remove links and rules", &[Part::Link, Part::Rule, Part::Process], script!("scripts/network.sh"), 120),
+        (
+            "network",
+            "remove links and rules",
+            &[Part::Link, Part::Rule, Part::Process],
+            script!("scripts/network.sh"),
+            120,
+        ),
         ("settings", "put settings back", &[Part::Setting], script!("scripts/settings.sh"), 300),
         ("packages", "remove packages", &[Part::Package], script!("scripts/packages.sh"), 900),
         ("files", "remove files", &[Part::File], script!("scripts/files.sh"), 900),
         ("store", store_title(purpose.data()), &[Part::Store], script!("scripts/store.sh"), 900),
     ];
-    let mut steps = vec![planned("begin", "note that the host is taken apart", "", script!("scripts/begin.sh"), 60, purpose)];
+    let mut steps =
+        vec![planned("begin", "note that the host is taken apart", "", script!("scripts/begin.sh"), 60, purpose)];
     for (name, title, parts, text, seconds) in all {
         let concerned = remains.items.iter().filter(|item| parts.contains(&item.part)).count();
         let stays = name == "store" && purpose.data() == Data::Keep;

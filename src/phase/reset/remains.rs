@@ -131,7 +131,9 @@ mod tests {
 
     #[test]
     fn folders_stand_for_what_is_in_them() {
-        let remains = Remains::parse("unit\tkubelet.service\nfile\t/etc/cni/net.d\nfile\t/etc/cni\nfile\t/etc/cnix\nend\n").unwrap();
+        let remains =
+            Remains::parse("unit\tkubelet.service\nfile\t/etc/cni/net.d\nfile\t/etc/cni\nfile\t/etc/cnix\nend\n")
+                .unwrap();
         assert_eq!(remains.text(), "  - unit     kubelet.service\n  - file     /etc/cni\n  - file     /etc/cnix\n");
         assert_eq!(remains.without(&[Part::File]).items.len(), 1);
     }

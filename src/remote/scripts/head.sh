@@ -20,8 +20,6 @@ done
 # Whoever takes the host's lock next waits for this, so that a change whose connection was cut off is not done twice at a time.
 exec 8>>"$lock.steps"
 flock -s 8
-known=yes
-[ -e "$journal" ] || known=
 
 # Adds lines to the journal in one write. An entry that was torn by a power cut is ended first.
 write() {
@@ -50,16 +48,18 @@ made() {
   [ -z "$entries" ] || write "$entries"
 }
 
-count=$1
-shift
 # Once, before everything else: where containerd, the kubelet, Pods, kubectl and database servers keep files of their own.
-if [ "$count" -gt 0 ] && [ -z "$known" ]; then
+if [ ! -e "$journal" ]; then
   made /etc/cni /etc/kubernetes /etc/mysql /etc/postgresql /etc/postgresql-common /lib/modules /opt/cni /opt/cni/bin/flannel \
     /opt/containerd /root/.kube/cache /usr/libexec/kubernetes /var/lib/cni /var/lib/containerd /var/lib/kubelet /var/lib/mysql \
     /var/lib/postgresql /var/log/containers /var/log/mysql /var/log/pods /var/log/postgresql
 fi
+count=$1
+shift
 while [ "$count" -gt 0 ]; do
   made "$1"
   shift
   count=$((count - 1))
 done
+known=yes
+[ -e "$journal" ] || known=
