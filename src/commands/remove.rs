@@ -233,7 +233,8 @@ impl Work<'_> {
         let mut text = format!("{host}: out of `{name}`");
         text.push_str(match reached {
             true => ", taken apart, nothing is left on it\n",
-            false => "; its machine was not reached, and has everything still: `etcdless reset` takes it apart\n",
+            // Its certificate is good still.
+            false => "; its machine was not reached: should it start again, so will its kubelet, and the Node is back: `etcdless reset` before\n",
         });
         if let Some(path) = &self.args.config {
             text.push_str(&format!("take it out of {}, too, or the next `init` joins it again\n", path.display()));
