@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::phase::reset::Data;
 use crate::ui::Format;
 
 /// Upstream kubeadm clusters whose state lives in SQL through kine, with no etcd, driven over SSH.
@@ -50,6 +51,10 @@ pub enum Command {
     /// The templates and playbooks inside this program, and your changes to them.
     #[command(subcommand)]
     Assets(Assets),
+    /// Take one node out of a cluster: drain it, delete it, take its host apart.
+    Remove(Remove),
+    /// Take a host, or a whole cluster, apart, and prove that nothing is left.
+    Reset(Reset),
     /// Print the JSON Schema of cluster.yaml, for editors.
     Schema,
     /// See who holds a host's lock; --force ends that run.
@@ -454,4 +459,115 @@ pub struct Unlock {
     /// End the run that holds the lock. What it finished stays; run it again to go on.
     #[arg(long)]
     pub force: bool,
+}
+
+/// `reset`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What etcdless placed, and what Kubernetes left behind, goes; what was there before stays. Afterwards the host is looked at again:
+anything that is left is listed, and the exit code is 10. Data in SQL stays unless you say otherwise: of SQLite the files
+/var/lib/etcdless/kine/*.db*, and a server of etcdless's stays as it is. A run that was cut off is gone on with by the same command.
+
+Examples:
+  etcdless reset root@10.0.0.11 --dry-run                       what would go
+  etcdless reset root@10.0.0.21                                 one host
+  etcdless reset -c cluster.yaml                                every host of a cluster
+  etcdless reset -c cluster.yaml --host w1 --host w2
+  etcdless reset -c cluster.yaml --datastore drop --confirm demo
+  etcdless reset root@10.0.0.11 --datastore rename --confirm demo   put the data aside, for a new `init`
+
+A node that leaves a cluster which goes on: `etcdless remove`.")]
+pub struct Reset {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub target: Target,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+    /// With a file: only this host, by its name or address; may be repeated.
+    #[arg(long = "host", value_name = "NAME", requires = "config")]
+    pub hosts: Vec<String>,
+    /// What becomes of the data: it stays, is deleted, or is put aside. The last two need the cluster's name, typed or by --confirm.
+    #[arg(long, value_enum, default_value_t, value_name = "keep|drop|rename")]
+    pub datastore: Data,
+    /// The cluster's name, to confirm what cannot be undone without being asked.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+    /// Print what would go and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also a control plane whose cluster has other nodes; and go on without hosts that are not reached.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `remove`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The node is cordoned and drained, its host taken apart, the Node deleted, and the description that the cluster keeps of itself
+written without it. Take it out of your cluster.yaml, too, or the next `init` joins it again.
+
+Examples:
+  etcdless remove w1 -c cluster.yaml
+  etcdless remove w1 --via root@10.0.0.11              without a file
+  etcdless remove w1 -c cluster.yaml --force           its machine is gone
+  etcdless remove w1 -c cluster.yaml --delete-emptydir-data --drain-timeout 15m")]
+pub struct Remove {
+    /// The host: its name, or its address.
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// A cluster.yaml that has it.
+    #[arg(short, long, value_name = "FILE", required_unless_present = "via")]
+    pub config: Option<PathBuf>,
+    /// Without a file: a control plane of the cluster, which knows its hosts.
+    #[arg(long, value_name = "[USER@]CONTROL-PLANE", conflicts_with = "config")]
+    pub via: Option<String>,
+    /// A private key, instead of what your ssh_config and agent offer.
+    #[arg(short, long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// An ssh_config instead of your own.
+    #[arg(long, value_name = "FILE", env = "ETCDLESS_SSH_CONFIG")]
+    pub ssh_config: Option<PathBuf>,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+    /// How long its Pods may take to leave, for example 90s or 5m.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = seconds)]
+    pub drain_timeout: u64,
+    /// Go on though Pods lose what they have in emptyDir volumes.
+    #[arg(long)]
+    pub delete_emptydir_data: bool,
+    /// Go on though its machine is not reached; what is on it stays.
+    #[arg(long)]
+    pub force: bool,
+    /// Print what would be done and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Accept host keys that are not known yet, and ask nothing.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `90s`, `5m`, `1h` as seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let number = |digits: &str, unit: u64| digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    let read = units.iter().find_map(|(unit, seconds)| number(text.strip_suffix(unit)?, *seconds));
+    read.filter(|seconds| (1..=86_400).contains(seconds))
+        .ok_or_else(|| "a time is a number with s, m or h, up to 24h".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        for (text, expected) in [("90s", Some(90)), ("5m", Some(300)), ("1h", Some(3600)), ("24h", Some(86_400))] {
+            assert_eq!(seconds(text).ok(), expected, "{text}");
+        }
+        for text in ["", "5", "m", "-1s", "0s", "25h", "1.5m", "99999999999999999999h"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
 }

@@ -4,6 +4,10 @@
 //! `step TIME RUN ID DIGEST` for a finished step and `file PATH SIZE MTIME` for each file that it vouches for. TIME is in seconds
 //! since 1970; MTIME is what `stat -c %y` prints in UTC, since every `stat` prints that to the nanosecond.
 //!
+//! Before a change makes something that was not there, it notes it, for `reset`: `made PATH`, `package NAME`, `enabled UNIT`, `started UNIT`,
+//! `masked UNIT`, `sysctl PATH VALUE` (the value before). The scripts of `phase::reset` read these where they are. A finished step whose ID begins with
+//! `reset/` says that nothing which was finished before can be relied on any more.
+//!
 //! Nothing is synced. After a power cut a line may be missing, and its step is done again; a line whose file did not reach the disk
 //! is found out by the file's size, or by its digest where files are hashed.
 
@@ -44,6 +48,7 @@ impl Journal {
         for line in text.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
             match fields[..] {
+                ["step", _time, _run, id, _digest] if id.starts_with("reset/") => journal = Self::default(),
                 ["step", _time, _run, id, digest] => {
                     journal.steps.insert(id.into(), digest.into());
                 }
@@ -101,6 +106,15 @@ mod tests {
         assert_eq!(journal.files["/usr/local/bin/kubelet"], (10, 99_500_000));
         assert_eq!(journal.steps.len(), 1);
     }
+
+    #[test]
+    fn a_host_that_is_being_taken_apart_has_finished_nothing() {
+        let text =
+            "step\t1\tr1\tnode/kubelet\taaa\nmade\t/a\nstep\t2\tr2\treset/begin\tbbb\nstep\t3\tr3\tnode/kubeadm\tccc\n";
+        let journal = Journal::parse(text);
+        assert_eq!(journal.steps.keys().collect::<Vec<_>>(), ["node/kubeadm"]);
+    }
+
     #[test]
     fn times_are_read_as_stat_and_systemd_write_them() {
         for (text, expected) in [

@@ -102,6 +102,24 @@ async fn directories_and_files_converge() {
 }
 
 #[tokio::test]
+async fn what_was_not_there_is_noted_before_it_is_made() {
+    let Some(mut machine) = machine().await else { return };
+    let (new, old) = (machine.path("etc/x/new.conf"), machine.path("old.conf"));
+    std::fs::write(&old, "somebody's").unwrap();
+    for path in [&new, &old] {
+        machine.apply(&Op::File(File::new(path.as_str(), 0o644, "ours")), None).await.unwrap();
+    }
+    let journal = std::fs::read_to_string(machine.path("state/journal")).unwrap();
+    let made: Vec<&str> = journal.lines().filter_map(|line| line.strip_prefix("made\t")).collect();
+    for path in [&new, &machine.path("etc/x"), &machine.path("etc")] {
+        assert!(made.contains(&path.as_str()), "{path}: {made:?}");
+    }
+    assert!(!made.contains(&old.as_str()), "{made:?}");
+    let place = |text: &str| journal.lines().position(|line| line.starts_with(text)).unwrap();
+    assert!(place("made\t") < place("step\t"), "{journal}");
+}
+
+#[tokio::test]
 async fn a_file_whose_content_was_cut_off_replaces_nothing() {
     let Some(machine) = machine().await else { return };
     let path = machine.path("file");
@@ -121,7 +139,9 @@ async fn a_file_whose_content_was_cut_off_replaces_nothing() {
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().ends_with("the content was cut off on its way\n"));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
-    assert_eq!(machine.names(""), ["file", "lock.steps"], "no draft, no journal");
+    assert_eq!(machine.names(""), ["file", "lock.steps", "state"], "no draft");
+    let journal = std::fs::read_to_string(machine.path("state/journal")).unwrap();
+    assert!(!journal.contains("step\t"), "{journal}");
 }
 
 #[tokio::test]

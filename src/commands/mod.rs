@@ -8,7 +8,9 @@ mod join;
 mod kubeconfig;
 mod kubectl;
 mod plain;
+mod remove;
 mod render;
+mod reset;
 mod session;
 mod status;
 mod stores;
@@ -48,6 +50,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Kubeconfig(args) => kubeconfig::run(args).await?,
         Command::Datastore(args) => datastore::run(args).await?,
         Command::Assets(args) => assets::run(&args)?,
+        Command::Remove(args) => remove::run(args).await?,
+        Command::Reset(args) => reset::run(args).await?,
         Command::Schema => plain::schema(),
         Command::Unlock(args) => unlock::run(args).await?,
         Command::Completions { shell } => plain::completions(shell),

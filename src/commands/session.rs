@@ -73,6 +73,9 @@ fn quick(target: &Target) -> Result<Cluster, Failure> {
     Ok(Cluster::of(name, vec![HostConfig::at(address, user.map(str::to_owned))]))
 }
 
+/// How many hosts are logged in to, and worked on, at once by commands that have no flag for it.
+pub(super) const CONCURRENCY: usize = 10;
+
 /// Connects to a host; an unknown key is shown and asked about, or accepted with `--yes`.
 pub(super) async fn connect(ui: &Ui, target: &Target, host: &HostConfig) -> Result<Host, Failure> {
     let error = match attempt(target, host, target.yes).await {
@@ -313,8 +316,8 @@ pub(super) async fn find(ui: &Ui, target: &Target, described: Cluster) -> Result
 }
 
 /// Which host of a kept description a connected one is: by the address that it was named by, its own addresses, or its hostname.
-fn recorded<'a>(cluster: &'a Cluster, named: &HostConfig, facts: &Facts) -> Option<&'a HostConfig> {
-    let nodes: Vec<&HostConfig> = cluster.nodes().collect();
+pub(super) fn recorded<'a>(cluster: &'a Cluster, named: &HostConfig, facts: &Facts) -> Option<&'a HostConfig> {
+    let nodes: Vec<&HostConfig> = cluster.spec.hosts.iter().collect();
     let find = |is: &dyn Fn(&HostConfig) -> bool| nodes.iter().copied().find(|host| is(host));
     let own = |host: &HostConfig| {
         let address = host.address.to_string().parse().ok();

@@ -66,7 +66,9 @@ impl Credentials {
                 key: external.tls.key.as_ref().and_then(|_| stands("(the key)\n")),
                 key_apart: false,
             },
-            _ => Self { dsn: stands("DSN"), ..Self::default() },
+            Datastore::Postgres(_) => Self { dsn: stands("postgres://DSN"), ..Self::default() },
+            Datastore::Mysql(_) | Datastore::Mariadb(_) => Self { dsn: stands("mysql://DSN"), ..Self::default() },
+            Datastore::Other(_) => Self { dsn: stands("engine://DSN"), ..Self::default() },
         }
     }
 

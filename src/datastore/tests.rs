@@ -132,3 +132,14 @@ fn a_dsn_is_of_the_engine_that_it_is_for() {
         assert_eq!(found(document, dsn).unwrap_err().message, message);
     }
 }
+
+#[test]
+fn what_stands_for_a_dsn_is_one() {
+    let env = json!({ "dsn": { "env": "DSN" } });
+    for engine in ["postgres", "mysql", "mariadb", "other"] {
+        let mut cluster = Cluster::of("demo".parse().unwrap(), Vec::new());
+        cluster.spec.datastore = serde_json::from_value(json!({ engine: env })).unwrap();
+        let stores = Stores::of(&cluster, &Credentials::placeholders(&cluster));
+        assert!(stores.is_ok(), "{engine}: {stores:?}");
+    }
+}

@@ -13,6 +13,8 @@ pub mod node;
 pub mod outcome;
 pub mod plan;
 pub mod preflight;
+pub mod remove;
+pub mod reset;
 pub mod runner;
 pub mod status;
 pub mod survey;

@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::outcome::Outcome;
+use super::outcome::{self, HostOutcome, Outcome};
 use super::plan::Plan;
 use super::{Step, hooks};
 use crate::artifact::{download, registry};
@@ -78,6 +78,16 @@ pub async fn run<H: Mutate>(run: &Run, targets: &[Target<'_, H>]) -> Ran {
     });
     let outcomes = join_all(hosts).await;
     Ran { outcomes, timings: board.timings() }
+}
+
+/// The same where every host must be done.
+pub async fn run_whole<H: Mutate>(run: &Run, targets: &[Target<'_, H>]) -> Result<(), Failure> {
+    let outcomes = self::run(run, targets).await.outcomes.into_iter().zip(targets);
+    let needed = |(outcome, target): (Outcome, &Target<'_, H>)| {
+        let host = target.plan.host.clone();
+        HostOutcome { host, needed: true, outcome }
+    };
+    outcome::fatal(&outcomes.map(needed).collect::<Vec<_>>()).map_or(Ok(()), Err)
 }
 
 async fn one_host<H: Mutate>(

@@ -52,9 +52,21 @@ pub fn call(op: &Op, record: &Record, layout: &Layout) -> Result<Call, &'static 
         record.files.len().to_string(),
     ];
     args.extend(record.files.iter().cloned());
+    let places = places(op);
+    args.push(places.len().to_string());
+    args.extend(places);
     args.extend(own);
     let input = if let Op::File(file) = op { Some(file.content.clone()) } else { None };
     Ok(Call { script, args, input, seconds })
+}
+
+/// Paths that are noted, as far as they are not there yet, before the operation makes them. An archive's
+/// script notes all that it holds.
+fn places(op: &Op) -> Vec<String> {
+    match op {
+        Op::Unpack { .. } => Vec::new(),
+        _ => op.changes(),
+    }
 }
 
 /// The script of an operation, the seconds that it may take, and its own arguments.

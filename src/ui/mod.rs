@@ -261,17 +261,22 @@ impl Ui {
 
     /// Asks a yes-or-no question on the terminal; `None` where there is none to ask on.
     pub async fn confirm(&self, question: &str) -> Option<bool> {
+        let line = self.ask(&format!("{question} [y/N]")).await?;
+        Some(matches!(line.as_str(), "y" | "Y" | "yes"))
+    }
+
+    /// Asks for a line on the terminal; `None` where there is none to ask on.
+    pub async fn ask(&self, question: &str) -> Option<String> {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return None;
         }
         self.settled().await;
-        let _ = write!(std::io::stderr(), "{question} [y/N] ");
+        let _ = write!(std::io::stderr(), "{question} ");
         let answer = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).map(|_| line)
         });
-        let line = answer.await.ok()?.ok()?;
-        Some(matches!(line.trim(), "y" | "Y" | "yes"))
+        Some(answer.await.ok()?.ok()?.trim().to_owned())
     }
 }
 

@@ -12,8 +12,14 @@ pub(super) const PACKAGES: [&str; 2] = ["kubelet", "kubeadm"];
 /// Where our own clusters leave traces; anything else is never ours.
 const OWN_PLACES: [&str; 4] = ["/etc/kubernetes/", "/var/lib/kubelet/", "/etc/cni/net.d/", "/var/lib/etcdless/"];
 
-/// What takes a cluster off a host while etcdless cannot.
+/// What takes a cluster of etcdless's off a host.
+const RESET: &str = "take it apart with `etcdless reset`";
+
+/// What takes another one off, as far as it is kubeadm's.
 const TAKE_APART: &str = "take it apart with `kubeadm reset -f` and remove what is left";
+
+/// Where data stays that `reset` kept.
+const STORES: &str = "/var/lib/etcdless/kine/";
 
 pub(super) fn existing_cluster(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -23,23 +29,34 @@ pub(super) fn existing_cluster(subject: &Subject<'_>) -> Vec<Finding> {
         findings.push(Finding::error(
             format!("has a {RECORD} that cannot be read"),
             format!("which cluster the host belongs to is unknown ({reason})"),
-            format!("repair the file, or if nothing of that cluster is needed, {TAKE_APART}: /etc/etcdless, /var/lib/etcdless"),
+            format!("repair the file, or if nothing of that cluster is needed, {RESET}"),
         ));
     }
     if let Some(name) = readable(&record).and_then(recorded_name).filter(|name| *name != own) {
         findings.push(Finding::error(
             format!("belongs to the cluster `{name}`"),
             format!("{RECORD} says so, and this run builds `{own}`"),
-            format!("--name {name} goes on with that cluster; if nothing of it is needed, {TAKE_APART}: /etc/etcdless, /var/lib/etcdless"),
+            format!("--name {name} goes on with that cluster; if nothing of it is needed, {RESET}"),
         ));
     }
     let foreign = |path: &&String| !(subject.is_ours() && OWN_PLACES.iter().any(|place| path.starts_with(place)));
-    let traces: Vec<&str> = subject.facts.traces.iter().filter(foreign).map(String::as_str).collect();
-    if !traces.is_empty() {
+    let traces = subject.facts.traces.iter().filter(foreign).map(String::as_str);
+    let (stores, traces): (Vec<&str>, Vec<&str>) = traces.partition(|path| path.starts_with(STORES));
+    if !stores.is_empty() && traces.is_empty() {
+        findings.push(Finding::error(
+            format!("keeps the data of an earlier cluster: {}", stores.join(", ")),
+            "its keys and certificates are gone, and a new cluster does not go on with it",
+            "put it aside with `etcdless reset --datastore rename`, or delete it with `--datastore drop`",
+        ));
+    } else if !traces.is_empty() {
+        let traces = [traces, stores].concat();
         findings.push(Finding::error(
             format!("has a cluster already, or leftovers of one: {}", traces.join(", ")),
-            "etcdless did not place them",
-            format!("use a fresh machine; if nothing of it is needed, {TAKE_APART}: rm -r {}", traces.join(" ")),
+            "etcdless did not place them, or a `reset` was cut off",
+            format!(
+                "go on with `etcdless reset`, or use a fresh machine; if it is another's and nothing of it is needed, {TAKE_APART}: rm -r {}",
+                traces.join(" ")
+            ),
         ));
     }
     findings

@@ -13,6 +13,7 @@ systemctl list-units --type=swap --all --plain --no-legend --full | while read -
   if [ -f "/etc/systemd/system/$unit" ] && [ ! -L "/etc/systemd/system/$unit" ]; then
     mv -f -- "/etc/systemd/system/$unit" "/etc/systemd/system/$unit.etcdless"
   fi
+  note masked "$unit"
   systemctl mask --now -- "$unit"
 done
 systemctl daemon-reload

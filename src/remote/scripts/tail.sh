@@ -1,4 +1,7 @@
-# Comes after every change: the journal's entry, in one write. An entry that was torn by a power cut is ended first.
+# Comes after every change: the journal's entry, in one write. A change that took the journal itself away was the last one.
+if [ -n "$known" ] && [ ! -e "$journal" ]; then
+  exit 0
+fi
 entry=$(printf 'step\t%s\t%s\t%s\t%s' "$(date +%s)" "$run" "$step" "$digest")
 if [ -n "$vouched" ]; then
   set -f
@@ -6,9 +9,4 @@ if [ -n "$vouched" ]; then
   # shellcheck disable=SC2086
   entry=$entry$newline$(TZ=UTC0 stat -L -c 'file	%n	%s	%y' -- $vouched)
 fi
-mkdir -p "${journal%/*}"
-umask 077
-if [ -s "$journal" ] && [ -n "$(tail -c 1 "$journal")" ]; then
-  entry=$newline$entry
-fi
-printf '%s\n' "$entry" >>"$journal"
+write "$entry"

@@ -28,13 +28,17 @@ stale=$(show -p NeedDaemonReload)
 [ "$stale" = no ] || systemctl daemon-reload
 case $(show -p UnitFileState) in
   enabled | static | generated | alias) ;;
-  *) systemctl --quiet enable -- "$unit" ;;
+  *)
+    note enabled "$unit"
+    systemctl --quiet enable -- "$unit"
+    ;;
 esac
 if systemctl --quiet is-active -- "$unit"; then
   if [ "$stale" = yes ] || outdated "$@"; then
     systemctl restart -- "$unit" || explain
   fi
 elif [ "$want" = running ]; then
+  note started "$unit"
   systemctl reset-failed -- "$unit" 2>/dev/null || :
   systemctl start -- "$unit" || explain
 fi

@@ -3,6 +3,11 @@
 archive=$1
 into=$2
 shift 2
+# Everything that is in it, not only what must be.
+tar --list --gzip --file "$archive" | while IFS= read -r member; do
+  member=${member#./}
+  [ -z "$member" ] || made "${into%/}/${member%/}"
+done
 mkdir -p -- "$into"
 tar --extract --gzip --file "$archive" --directory "$into" --no-same-owner --touch
 for path in "$@"; do

@@ -1,0 +1,2 @@
+# Changes nothing: the journal's entry says from now on that this host is being taken apart.
+:
