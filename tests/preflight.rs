@@ -223,6 +223,8 @@ const FAIL: &[Case] = &[
      "[ERROR Port-6443] cp1 has TCP port 6443 taken by nginx (pid 17), and kube-apiserver needs it: only one program can; fix: stop nginx (pid 17), or let it listen elsewhere; `ss -ltnp sport = :6443` shows it"),
     (|w| listen(w, 6443, "kube-apiserver"),
      "[ERROR Port-6443] cp1 has TCP port 6443 taken by kube-apiserver, and kube-apiserver needs it: a cluster that etcdless did not build runs here; fix: stop kube-apiserver, or let it listen elsewhere; `ss -ltnp sport = :6443` shows it"),
+    (|w| { w.spec("endpoint", json!({ "local": {} })); w.worker(); listen(w, 7443, "nginx"); },
+     "[ERROR Port-7443] cp1 has TCP port 7443 taken by nginx, and haproxy needs it: only one program can; fix: stop nginx, or let it listen elsewhere; `ss -ltnp sport = :7443` shows it"),
     (|w| { w.worker(); listen(w, 10250, ""); },
      "[ERROR Port-10250] cp1 has TCP port 10250 taken by a program that ss does not name, and kubelet needs it: only one program can; fix: stop a program that ss does not name, or let it listen elsewhere; `ss -ltnp sport = :10250` shows it"),
     (|w| { w.done(&["kubelet/x"]); listen(w, 10257, "kubelet"); },

@@ -117,7 +117,7 @@ fn looked(seen: &Seen<'_>, place: &Place<'_>, look: &Look, status: &mut HostStat
     let role = place.config.role;
     if role.is_node() {
         for (name, slot) in [("kubelet", &mut status.kubelet), ("containerd", &mut status.containerd)] {
-            let unit = look.units.get(&format!("etcdless-{name}.service"));
+            let unit = look.units.get(&format!("{name}.service"));
             checks.push(service_check(seen, name, unit));
             *slot = unit.map(|unit| service(look.versions.get(name), unit));
         }
@@ -206,7 +206,7 @@ fn service_check(seen: &Seen<'_>, name: &'static str, unit: Option<&Unit>) -> Ch
         Some(unit) => degraded(
             name,
             format!("it does not run: {}", unit.text()),
-            &format!("`journalctl -u etcdless-{name}` says why, `systemctl start etcdless-{name}` starts it"),
+            &format!("`journalctl -u {name}` says why, `systemctl start {name}` starts it"),
         ),
         None => degraded(name, "it is not installed", &format!("`{}` makes the host a node", seen.again)),
     }
