@@ -81,7 +81,7 @@ fn tickets(context: &Context<'_>) -> Vec<Step> {
         })
     };
     let make = script(include_str!("scripts/join_ticket.sh"), vec![TICKET.into(), context.cluster.api().to_string()]);
-    let make = Step::new("join/ticket", "make a token that lives ten minutes", make);
+    let make = Step::new("join/ticket", "make a token that lives half an hour", make);
     let revoke = script(include_str!("scripts/join_ticket_revoked.sh"), vec![TICKET.into()]);
     let revoke = Step::new("join/ticket-revoked", "revoke the token", revoke).after(["join/ticket"]);
     let revoke = context.joining.iter().fold(revoke, |step, worker| step.after_on(worker, "join/joined"));

@@ -3,7 +3,7 @@ set -e
 umask 077
 config=/etc/kubernetes/super-admin.conf
 [ -e $config ] || config=/etc/kubernetes/admin.conf
-token=$(/usr/local/bin/kubeadm token create --kubeconfig $config --ttl 10m --description 'etcdless: hosts join')
+token=$(/usr/local/bin/kubeadm token create --kubeconfig $config --ttl 30m --description 'etcdless: hosts join')
 mkdir -p "${1%/*}"
 cat >"$1" <<CONFIG
 apiVersion: v1
