@@ -16,6 +16,8 @@ const RECORD: &str = "/etc/etcdless/cluster.yaml";
 struct World {
     document: serde_json::Value,
     facts: Facts,
+    /// Of the hosts after the first, where they differ.
+    others: Option<Facts>,
     need: BTreeMap<String, u64>,
 }
 
@@ -53,6 +55,7 @@ impl World {
         Self {
             document,
             facts,
+            others: None,
             need: BTreeMap::from([
                 ("/var/lib/containerd".into(), 3 << 30),
                 ("/var/lib/etcdless".into(), 1 << 30),
@@ -76,6 +79,20 @@ impl World {
         self.spec("hosts", json!([{ "name": "cp1", "address": "10.0.0.11", "role": "worker" }]));
     }
 
+    /// A worker of an earlier cluster, beside a control plane that is up.
+    fn stranger(&mut self) {
+        let worker = json!({ "name": "w1", "address": "10.0.0.11", "role": "worker" });
+        self.spec("hosts", json!([worker, { "name": "cp1", "address": "10.0.0.12" }]));
+        let authority = |digest: &str| FileFact { sha256: Some(digest.into()), ..FileFact::default() };
+        let mut others = self.facts.clone();
+        others.addresses = vec!["10.0.0.12".parse().unwrap()];
+        others.journal.steps.insert("control-plane/kubeadm".into(), "digest".into());
+        others.files.insert("/etc/kubernetes/pki/ca.crt".into(), authority("a"));
+        self.others = Some(others);
+        self.done(&["join/joined"]);
+        self.facts.files.insert("/etc/kubernetes/pki/ca.crt".into(), authority("b"));
+    }
+
     /// The first host is for a database server.
     fn server(&mut self, engine: &str) {
         self.spec("datastore", json!({ engine: { "managed": { "host": "db" } } }));
@@ -96,9 +113,16 @@ impl World {
 
     fn check(&self, ignore: &[&str]) -> Result<Vec<Warning>, Failure> {
         let cluster: Cluster = serde_json::from_value(self.document.clone()).unwrap();
-        let hosts: Vec<(&Host, &Facts)> = cluster.spec.hosts.iter().map(|host| (host, &self.facts)).collect();
+        let hosts: Vec<(&Host, &Facts)> = cluster
+            .spec
+            .hosts
+            .iter()
+            .enumerate()
+            .map(|(index, host)| (host, self.others.as_ref().filter(|_| index > 0).unwrap_or(&self.facts)))
+            .collect();
         let ignore: Vec<String> = ignore.iter().map(|name| (*name).to_owned()).collect();
-        preflight::check(&cluster, &hosts[..1], |_, _| self.need.clone(), &Ignore::parse(&ignore).unwrap())
+        let seen = if self.others.is_some() { hosts.len() } else { 1 };
+        preflight::check(&cluster, &hosts[..seen], |_, _| self.need.clone(), &Ignore::parse(&ignore).unwrap())
     }
 
     /// All findings as one text a line.
@@ -195,6 +219,8 @@ const FAIL: &[Case] = &[
      "[ERROR ExistingCluster] cp1 belongs to the cluster `demo`: /etc/etcdless/cluster.yaml says so, and this run builds `other`; fix: --name demo goes on with that cluster; if nothing of it is needed, take it apart with `etcdless reset`"),
     (|w| { w.done(&["control-plane/x"]); w.facts.texts.insert(RECORD.into(), "a: [".into()); },
      "[ERROR ExistingCluster] cp1 has a /etc/etcdless/cluster.yaml that cannot be read: which cluster the host belongs to is unknown (did not find expected node content at line 2 column 1, while parsing a flow node); fix: repair the file, or if nothing of that cluster is needed, take it apart with `etcdless reset`"),
+    (|w| { w.stranger(); },
+     "[ERROR ClusterAuthority] w1 has the certificates of another cluster: its /etc/kubernetes/pki/ca.crt is not that of cp1; fix: `etcdless reset` the host, and run this again"),
     (|w| { w.done(&["control-plane/x"]); w.facts.files.insert("/etc/kubernetes/manifests/etcd.yaml".into(), FileFact::default()); },
      "[ERROR FileAvailable--etc-kubernetes-manifests-etcd.yaml] cp1 runs etcd: /etc/kubernetes/manifests/etcd.yaml exists: it is the control plane of a kubeadm cluster on etcd; fix: use another machine; if nothing of it is needed, take it apart with `kubeadm reset -f` and remove what is left"),
     (|w| { w.done(&["kubelet/x"]); w.record(); w.spec("kubernetes", json!({ "version": "v1.36.0" })); },

@@ -16,6 +16,38 @@ const TICKET: &str = "/run/etcdless/join.conf";
 /// Seconds that a worker has to become a node.
 const DEADLINE: u64 = 300;
 
+/// What kubeadm says when a worker cannot join, and what to do about it.
+const REFUSALS: &[(&str, &str)] = &[
+    (
+        "already exists in the cluster",
+        "another machine has this node's name: give the host another one (hosts[].name), or take that node out with `etcdless remove`",
+    ),
+    (
+        "Unauthorized",
+        "the token was not accepted, or its half hour is over: run the same command again, which makes another one",
+    ),
+    (
+        "certificate signed by unknown authority",
+        "what answers at the API's endpoint is of another cluster, or opens TLS in between: `etcdless status` on a control plane shows where the endpoint leads",
+    ),
+    (
+        "certificate has expired or is not yet valid",
+        "the clocks of this host and of the control plane differ: set them right (chrony, systemd-timesyncd)",
+    ),
+    (
+        "certificate is valid for",
+        "the API's certificate does not have the endpoint's name: spec.endpoint was another one when the cluster was made",
+    ),
+    ("connection refused", "nothing answers at the API's endpoint: `etcdless status` shows the control planes"),
+    ("no route to host", "the API's endpoint cannot be reached from this host: see routes and firewalls"),
+    ("i/o timeout", "the API's endpoint cannot be reached from this host: see routes and firewalls"),
+    ("no such host", "the API's name is not known on this host: run the phase again with --only endpoint"),
+    (
+        "could not find a JWS signature",
+        "the token was revoked meanwhile: run the same command again, which makes another one",
+    ),
+];
+
 /// Whether a worker is a node already, as far as it and the journal tell.
 pub(super) fn has_joined(facts: &Facts) -> bool {
     facts.files.contains_key(KUBELET_CONFIG) && facts.journal.steps.contains_key("join/joined")
@@ -59,7 +91,7 @@ fn worker(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         of: digest,
         seconds: DEADLINE,
     };
-    let joined = Step::new("join/joined", "join the cluster", Op::Script(joined));
+    let joined = Step::new("join/joined", "join the cluster", Op::Script(joined)).hinting(REFUSALS);
     steps.push(joined.after(placed).after(["join/ticket"]));
     Ok(steps)
 }

@@ -144,12 +144,22 @@ pub struct Step {
     pub after_on: Vec<(String, String)>,
     /// Whether another host that has ended without doing its part need not be waited for: what is cleaned up is so in any case.
     pub in_any_case: bool,
+    /// What to do about a failure, by what the step's last lines say.
+    pub hints: &'static [(&'static str, &'static str)],
 }
 
 impl Step {
     /// A step that waits for nothing.
     pub fn new(id: impl Into<String>, title: impl Into<String>, op: Op) -> Self {
-        Self { id: id.into(), title: title.into(), op, after: Vec::new(), after_on: Vec::new(), in_any_case: false }
+        Self {
+            id: id.into(),
+            title: title.into(),
+            op,
+            after: Vec::new(),
+            after_on: Vec::new(),
+            in_any_case: false,
+            hints: &[],
+        }
     }
 
     /// The same step, after others.
@@ -179,6 +189,12 @@ impl Step {
     #[must_use]
     pub fn in_any_case(self) -> Self {
         Self { in_any_case: true, ..self }
+    }
+
+    /// The same step, with what to do about a failure by what its last lines say.
+    #[must_use]
+    pub fn hinting(self, hints: &'static [(&'static str, &'static str)]) -> Self {
+        Self { hints, ..self }
     }
 
     /// The same step, once every server that etcdless keeps is ready.

@@ -248,7 +248,12 @@ fn explain(step: &Step, error: RemoteError) -> Failure {
     let failure =
         Failure::new(kind(&error), format!("{} failed: {error}", step.title)).detail(format!("step {}", step.id));
     match error {
-        RemoteError::Failed { lines, .. } | RemoteError::TimedOut { lines, .. } => failure.output(lines).hint(again),
+        RemoteError::Failed { lines, .. } | RemoteError::TimedOut { lines, .. } => {
+            let says = |text: &str| lines.iter().any(|line| line.contains(text));
+            let known = step.hints.iter().find(|(text, _)| says(text));
+            let failure = known.into_iter().fold(failure, |failure, (_, hint)| failure.hint(*hint));
+            failure.output(lines).hint(again)
+        }
         RemoteError::WrongDigest { .. } => failure.hint(
             "the file was removed again; ask whoever keeps the mirror, or fetch from the publisher without --mirror",
         ),

@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::{ETCD_MANIFEST, Finding, RECORD, Subject};
 use crate::cluster::kine;
 use crate::config::{Datastore, Endpoint, LOCAL_PORT, Listen};
+use crate::facts::Facts;
+use crate::phase::control_plane::FOUNDER;
 
 /// Packages that bring a kubelet unit of their own.
 pub(super) const PACKAGES: [&str; 2] = ["kubelet", "kubeadm"];
@@ -60,6 +62,27 @@ pub(super) fn existing_cluster(subject: &Subject<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// The authority of the cluster that a host is in, as kubeadm names it.
+pub(super) const AUTHORITY: &str = "/etc/kubernetes/pki/ca.crt";
+
+/// All hosts of a cluster trust one authority. A host that kept that of an earlier cluster of the same name would never come up.
+pub(super) fn cluster_authority(subject: &Subject<'_>) -> Vec<Finding> {
+    let authority = |facts: &Facts| facts.files.get(AUTHORITY).and_then(|file| file.sha256.clone());
+    let made = |facts: &Facts| facts.journal.steps.contains_key(FOUNDER);
+    let first = subject.hosts.iter().find(|(host, facts)| host.role.is_control_plane() && made(facts));
+    let Some((first, theirs)) = first.and_then(|(host, facts)| Some((host, authority(facts)?))) else {
+        return Vec::new();
+    };
+    if authority(subject.facts).is_none_or(|own| own == theirs) {
+        return Vec::new();
+    }
+    vec![Finding::error(
+        "has the certificates of another cluster",
+        format!("its {AUTHORITY} is not that of {}", first.label()),
+        "`etcdless reset` the host, and run this again",
+    )]
 }
 
 pub(super) fn etcd_manifest(subject: &Subject<'_>) -> Vec<Finding> {

@@ -1,8 +1,8 @@
 //! The checks, in the order in which their findings are told. Names in kubeadm's spelling are kubeadm's own.
 
 use super::existing::{
-    endpoint_port, etcd_manifest, existing_cluster, immutable_fields, kine_metrics_port, kine_port, kubelet_version,
-    port, server_port, shard_ports,
+    cluster_authority, endpoint_port, etcd_manifest, existing_cluster, immutable_fields, kine_metrics_port, kine_port,
+    kubelet_version, port, server_port, shard_ports,
 };
 use super::machine::{
     architecture, clock_skew, cpus, disk_pressure, disk_space, feature, hostname, ipvs_feature, memory, node_address,
@@ -44,6 +44,7 @@ pub const CHECKS: &[Check] = &[
     every("FileExisting-ip", "tells the host's addresses", |s| tool(s, "ip", "iproute2")),
     every("FileExisting-ss", "tells who listens", |s| tool(s, "ss", "iproute2")),
     every("ExistingCluster", "no other cluster, and no leftovers of one", existing_cluster),
+    new("ClusterAuthority", "all hosts are of one cluster", cluster_authority),
     new("FileAvailable--etc-kubernetes-manifests-etcd.yaml", "no etcd of kubeadm's", etcd_manifest),
     new("ImmutableFields", "what init cannot change is unchanged", immutable_fields),
     new("KubernetesVersion", "the versions were tested together", kubernetes_version),

@@ -102,7 +102,7 @@ impl Ignore {
 pub fn probes() -> Probes {
     Probes {
         texts: BTreeSet::from([RECORD.into()]),
-        files: BTreeSet::from([ETCD_MANIFEST.into()]),
+        files: BTreeSet::from([ETCD_MANIFEST.into(), existing::AUTHORITY.into()]),
         packages: existing::PACKAGES.into_iter().chain([versions::CONTAINERD]).map(Into::into).collect(),
         ..Probes::default()
     }
