@@ -35,10 +35,11 @@ impl Cluster {
     /// How clients find the API server. Unless the file says so: the one control plane where the state is a file on it, else a load balancer
     /// on every node, so that control planes may be added later and no address is special.
     pub fn endpoint(&self) -> Endpoint {
-        self.spec.endpoint.clone().unwrap_or_else(|| match self.spec.datastore {
-            Datastore::Sqlite(_) => Endpoint::Direct(Empty {}),
-            _ => Endpoint::Local(Empty {}),
-        })
+        match (&self.spec.endpoint, &self.spec.datastore) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Datastore::Sqlite(_)) => Endpoint::Direct(Empty {}),
+            (None, _) => Endpoint::Local(Empty {}),
+        }
     }
 
     /// The name that every node resolves the API server by, and the port there.

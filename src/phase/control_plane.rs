@@ -92,8 +92,11 @@ fn described(record: &File) -> Step {
         of: record.sha256(),
         seconds: 60,
     };
-    Step::new("control-plane/described", "keep the cluster's description in the cluster", Op::Script(script))
-        .after(["control-plane/record", "control-plane/api-server"])
+    Step::new("control-plane/described", "keep the cluster's description in the cluster", Op::Script(script)).after([
+        "control-plane/record",
+        "control-plane/api-server",
+        "control-plane/endpoint",
+    ])
 }
 
 fn api_server(context: &Context<'_>, digest: &str) -> Result<Step, Failure> {

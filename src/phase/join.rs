@@ -171,3 +171,37 @@ fn marks(context: &Context<'_>) -> Vec<Step> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubeadm_refuses_has_a_way_on() {
+        let step = Step::new("join/joined", "join the cluster", Op::SwapOff).hinting(REFUSALS);
+        for (said, hint) in [
+            (
+                "error: a Node with name \"w1\" and status \"Ready\" already exists in the cluster.",
+                Some("another machine has this node's name"),
+            ),
+            ("error: could not find the cluster-info: Unauthorized", Some("the token was not accepted")),
+            (
+                "Get \"https://api:7443/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                Some("what answers at the API's endpoint is of another cluster"),
+            ),
+            (
+                "x509: certificate has expired or is not yet valid: current time 2020-01-01T00:00:00Z is before 2026-11-21T00:00:00Z",
+                Some("the clocks of this host"),
+            ),
+            ("dial tcp 127.0.0.1:7443: connect: connection refused", Some("nothing answers at the API's endpoint")),
+            ("something else", None),
+        ] {
+            let found = step.hint(&["first".into(), said.into()]);
+            assert_eq!(
+                found.map(|found| hint.is_some_and(|hint| found.starts_with(hint))),
+                hint.map(|_| true),
+                "{said}"
+            );
+        }
+    }
+}

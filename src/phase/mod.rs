@@ -203,6 +203,12 @@ impl Step {
         context.servers.iter().fold(self, |step, kept| step.after_on(&kept.server.host, "datastore"))
     }
 
+    /// What to do about a failure that ended with these lines, where that is known.
+    pub fn hint(&self, lines: &[String]) -> Option<&'static str> {
+        let said = |text: &str| lines.iter().any(|line| line.contains(text));
+        self.hints.iter().find(|(text, _)| said(text)).map(|(_, hint)| *hint)
+    }
+
     /// The phase's name.
     pub fn phase(&self) -> &str {
         self.id.split_once('/').map_or(self.id.as_str(), |(phase, _)| phase)

@@ -249,9 +249,7 @@ fn explain(step: &Step, error: RemoteError) -> Failure {
         Failure::new(kind(&error), format!("{} failed: {error}", step.title)).detail(format!("step {}", step.id));
     match error {
         RemoteError::Failed { lines, .. } | RemoteError::TimedOut { lines, .. } => {
-            let says = |text: &str| lines.iter().any(|line| line.contains(text));
-            let known = step.hints.iter().find(|(text, _)| says(text));
-            let failure = known.into_iter().fold(failure, |failure, (_, hint)| failure.hint(*hint));
+            let failure = step.hint(&lines).into_iter().fold(failure, Failure::hint);
             failure.output(lines).hint(again)
         }
         RemoteError::WrongDigest { .. } => failure.hint(
