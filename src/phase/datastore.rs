@@ -15,7 +15,8 @@ const SERVER_DEADLINE: u64 = 120;
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     match context.node.role {
         Role::Datastore => server(context),
-        Role::ControlPlane | Role::Worker => Ok(control_plane(context)),
+        Role::ControlPlane => Ok(control_plane(context)),
+        Role::Worker => Ok(Vec::new()),
     }
 }
 

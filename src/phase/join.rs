@@ -139,7 +139,7 @@ fn spread(context: &Context<'_>) -> Option<Step> {
         seconds: 180,
     });
     let step = Step::new("join/dns", "spread cluster DNS over nodes", op).after(["control-plane", "network"]);
-    Some(new.into_iter().fold(step, |step, (host, id)| step.after_on(host, id)))
+    Some(new.into_iter().fold(step, |step, (host, id)| step.after_on(host, id)).in_any_case())
 }
 
 /// On the control plane: labels and taints of the nodes. A kubelet may not give itself all of them, and knows them only when it registers.
@@ -165,8 +165,8 @@ fn marks(context: &Context<'_>) -> Vec<Step> {
             let step = step.after(["control-plane"]);
             Some(match peer.role {
                 _ if peer.label == context.node.label => step,
-                Role::ControlPlane => step.after_on(&peer.label, "control-plane"),
-                Role::Worker | Role::Datastore => step.after_on(&peer.label, "join/joined"),
+                Role::ControlPlane => step.after_on(&peer.label, "control-plane").or_never(),
+                Role::Worker | Role::Datastore => step.after_on(&peer.label, "join/joined").or_never(),
             })
         })
         .collect()

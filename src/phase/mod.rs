@@ -142,10 +142,21 @@ pub struct Step {
     pub after: Vec<String>,
     /// The same on other hosts: their labels, and a step or a whole phase there.
     pub after_on: Vec<(String, String)>,
-    /// Whether another host that has ended without doing its part need not be waited for: what is cleaned up is so in any case.
-    pub in_any_case: bool,
+    /// What becomes of it when a host that it waits for has ended without doing its part.
+    pub missed: Missed,
     /// What to do about a failure, by what the step's last lines say.
     pub hints: &'static [(&'static str, &'static str)],
+}
+
+/// What becomes of a step when a host that it waits for has ended without doing its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// It will never be done, nor what waits for it.
+    Stop,
+    /// It is done all the same.
+    Run,
+    /// It is left out: it was about that host alone.
+    Skip,
 }
 
 impl Step {
@@ -157,7 +168,7 @@ impl Step {
             op,
             after: Vec::new(),
             after_on: Vec::new(),
-            in_any_case: false,
+            missed: Missed::Stop,
             hints: &[],
         }
     }
@@ -188,7 +199,13 @@ impl Step {
     /// The same step, also once other hosts that it waits for have ended without doing their part.
     #[must_use]
     pub fn in_any_case(self) -> Self {
-        Self { in_any_case: true, ..self }
+        Self { missed: Missed::Run, ..self }
+    }
+
+    /// The same step, left out where another host that it waits for has ended without doing its part.
+    #[must_use]
+    pub fn or_never(self) -> Self {
+        Self { missed: Missed::Skip, ..self }
     }
 
     /// The same step, with what to do about a failure by what its last lines say.

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::outcome::{self, HostOutcome, Outcome};
 use super::plan::Plan;
-use super::{Step, hooks};
+use super::{Missed, Step, hooks};
 use crate::artifact::{download, registry};
 use crate::config::Artifacts;
 use crate::failure::{Failure, Kind};
@@ -99,7 +99,7 @@ async fn one_host<H: Mutate>(
 ) -> Outcome {
     let label = &target.plan.host;
     let mut waiting: Vec<&Step> = target.plan.changes().map(|(step, _)| step).collect();
-    let changes = waiting.len();
+    let mut changes = waiting.len();
     let mut running = FuturesUnordered::new();
     let mut failed: Option<(String, Failure)> = None;
     let mut news = board.watch();
@@ -107,6 +107,14 @@ async fn one_host<H: Mutate>(
     let mut place = None;
     loop {
         news.mark_unchanged();
+        waiting.retain(|step| {
+            let skipped = step.missed == Missed::Skip && board.missed(step).is_some();
+            if skipped {
+                board.done(label, &step.id);
+                changes -= 1;
+            }
+            !skipped
+        });
         let stopped = run.stop.load(Ordering::Relaxed);
         while failed.is_none() && !stopped && running.len() < AT_ONCE {
             let Some(next) = waiting.iter().position(|step| board.is_ready(label, step)) else { break };
@@ -348,7 +356,7 @@ impl State {
 
     /// The hosts that a step still waits for.
     fn awaited<'a>(&self, step: &'a Step) -> impl Iterator<Item = &'a String> {
-        let given_up = |host: &String| step.in_any_case && self.ended.contains(host);
+        let given_up = |host: &String| step.missed == Missed::Run && self.ended.contains(host);
         let open = move |(host, id): &&(String, String)| self.is_open(host, id) && !given_up(host);
         step.after_on.iter().filter(open).map(|(host, _)| host)
     }

@@ -198,7 +198,8 @@ impl Host {
         let ended = timeout(deadline + GRACE, exec::collect(started, Input::Bytes(input))).await;
         let output = ended.map_err(|_| self.timed_out(seconds, Vec::new()))?.map_err(|reason| self.lost(reason))?;
         if over(output.status, begun, seconds) {
-            return Err(self.timed_out(seconds, last_lines(&output)));
+            let lines = exec::whole(output).map(|output| last_lines(&output));
+            return Err(self.timed_out(seconds, lines.unwrap_or_default()));
         }
         Ok(output)
     }
