@@ -122,7 +122,7 @@ fn tickets(context: &Context<'_>) -> Vec<Step> {
 
 /// On the control plane: cluster DNS starts before there is a second node, and would be gone with the first.
 fn spread(context: &Context<'_>) -> Option<Step> {
-    let members = context.control_planes().filter(|peer| !peer.built && peer.label != context.node.label);
+    let members = context.control_planes().filter(|peer| peer.seen && !peer.built && peer.label != context.node.label);
     let new: Vec<(&str, &str)> = members
         .map(|peer| (peer.label.as_str(), "control-plane"))
         .chain(context.joining.iter().map(|worker| (worker.as_str(), "join/joined")))
@@ -147,7 +147,7 @@ fn marks(context: &Context<'_>) -> Vec<Step> {
     let wanted = context.cluster.nodes().filter(|host| !host.labels.is_empty() || !host.taints.is_empty());
     wanted
         .filter_map(|host| {
-            let peer = context.peers.iter().find(|peer| peer.label == host.label())?;
+            let peer = context.peers.iter().find(|peer| peer.seen && peer.label == host.label())?;
             let name = peer.name.clone()?;
             let labels: Vec<String> = host.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let taints = host.taints.iter().map(ToString::to_string);

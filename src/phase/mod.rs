@@ -88,6 +88,8 @@ pub struct Peer {
     pub name: Option<String>,
     /// The address that other nodes reach it by.
     pub address: IpAddr,
+    /// Whether it takes part in this run; one that is away is known by the description alone.
+    pub seen: bool,
     /// Whether it is a control plane already.
     pub built: bool,
 }

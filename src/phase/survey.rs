@@ -371,6 +371,7 @@ fn peer(config: &HostConfig, known: &[Known<'_>]) -> Option<Peer> {
     Some(Peer {
         name: seen.map(|known| known.node.name.clone()).or_else(|| config.name.as_ref().map(ToString::to_string)),
         address: seen.map_or_else(|| told(config), |known| Some(known.node.address))?,
+        seen: seen.is_some(),
         built: seen.is_some_and(|known| is_control_plane(known.facts)),
         label,
         role,
