@@ -3,7 +3,7 @@
 //! A token that lives minutes goes from the control plane to each worker inside a kubeconfig, from one file of root's to another; it is in no
 //! argument, plan or log, and is revoked once all have joined.
 
-use super::{Context, Step};
+use super::{Context, Peer, Step};
 use crate::cluster::kubeadm::{self, JOIN, KUBELET_CONFIG};
 use crate::config::{Network, Role};
 use crate::facts::Facts;
@@ -127,12 +127,15 @@ fn spread(context: &Context<'_>) -> Option<Step> {
         .map(|peer| (peer.label.as_str(), "control-plane"))
         .chain(context.joining.iter().map(|worker| (worker.as_str(), "join/joined")))
         .collect();
-    if new.is_empty() || matches!(context.cluster.spec.network, Network::None(_)) {
+    let others = context.peers.len().saturating_sub(new.len());
+    if new.is_empty() || others > 1 || matches!(context.cluster.spec.network, Network::None(_)) {
         return None;
     }
+    let named = |peer: &&Peer| new.iter().any(|(label, _)| *label == peer.label);
+    let names = context.peers.iter().filter(named).filter_map(|peer| Some(format!("node/{}", peer.name.as_ref()?)));
     let op = Op::Script(Script {
         text: include_str!("scripts/dns_spread.sh").into(),
-        args: Vec::new(),
+        args: names.collect(),
         creates: Vec::new(),
         watches: Vec::new(),
         of: context.run.to_owned(),
