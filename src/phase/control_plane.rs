@@ -30,10 +30,10 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let patches = patch_files(context.cluster, context.assets)?.iter().map(File::sha256).collect::<String>();
     let digest = sha256(format!("{}{patches}", document(context)?.sha256()).as_bytes());
     let record = record(context)?;
-    let described = context.is_first().then(|| described(&record));
+    let described = context.is_first().then(|| described(&record).after_servers(context));
     let reached = reached(context);
     let last = if context.is_member() { member(context, &digest) } else { founder(&digest) };
-    let last = last.after(reached.iter().map(|step| step.id.clone()));
+    let last = last.after(reached.iter().map(|step| step.id.clone())).after_servers(context);
     let steps = [
         Step::new("control-plane/record", "keep the cluster's description on the host", Op::File(record)),
         api_server(context, &digest)?,

@@ -117,7 +117,7 @@ fn tickets(context: &Context<'_>) -> Vec<Step> {
     let revoke = script(include_str!("scripts/join_ticket_revoked.sh"), vec![TICKET.into()]);
     let revoke = Step::new("join/ticket-revoked", "revoke the token", revoke).after(["join/ticket"]);
     let revoke = context.joining.iter().fold(revoke, |step, worker| step.after_on(worker, "join/joined"));
-    vec![make.after(["control-plane"]), revoke.in_any_case()]
+    vec![make.after(["control-plane"]).after_servers(context), revoke.in_any_case()]
 }
 
 /// On the control plane: cluster DNS starts before there is a second node, and would be gone with the first.
@@ -141,7 +141,9 @@ fn spread(context: &Context<'_>) -> Option<Step> {
         of: context.run.to_owned(),
         seconds: 180,
     });
-    let step = Step::new("join/dns", "spread cluster DNS over nodes", op).after(["control-plane", "network"]);
+    let step = Step::new("join/dns", "spread cluster DNS over nodes", op)
+        .after(["control-plane", "network"])
+        .after_servers(context);
     Some(new.into_iter().fold(step, |step, (host, id)| step.after_on(host, id)).in_any_case())
 }
 
@@ -165,7 +167,7 @@ fn marks(context: &Context<'_>) -> Vec<Step> {
             };
             let step =
                 Step::new(format!("join/marks-{}", peer.label), format!("label and taint {name}"), Op::Script(script));
-            let step = step.after(["control-plane"]);
+            let step = step.after(["control-plane"]).after_servers(context);
             Some(match peer.role {
                 _ if peer.label == context.node.label => step,
                 Role::ControlPlane => step.after_on(&peer.label, "control-plane").or_never(),

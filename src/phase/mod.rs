@@ -216,7 +216,7 @@ impl Step {
         Self { hints, ..self }
     }
 
-    /// The same step, once every server that etcdless keeps is ready.
+    /// The same step, once every server that etcdless keeps is ready: what asks the API is not to meet one that is just restarted.
     #[must_use]
     pub fn after_servers(self, context: &Context<'_>) -> Self {
         context.servers.iter().fold(self, |step, kept| step.after_on(&kept.server.host, "datastore"))

@@ -27,6 +27,7 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         Step::new("network/manifest", "write the Pod network's manifest", Op::File(manifest)),
         Step::new("network/applied", "install the Pod network", apply)
             .after(["network/manifest", "control-plane/api-server", "control-plane/endpoint"])
-            .after(["flannel", "flannel-cni-plugin"].map(image_step)),
+            .after(["flannel", "flannel-cni-plugin"].map(image_step))
+            .after_servers(context),
     ])
 }
