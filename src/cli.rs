@@ -127,6 +127,9 @@ pub struct Description {
     /// An image registry in HOST/NAME:TAG form; plain HTTP unless it starts with https://.
     #[arg(long, value_name = "HOST:PORT")]
     pub registry: Option<String>,
+    /// A bundle of `mirror save`: nothing is fetched from anywhere. One that is based on an older one: name both, the newer one first.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Vec<PathBuf>,
     /// Who downloads: the hosts (node), this machine (push), or whoever can (auto).
     #[arg(long, value_name = "auto|node|push")]
     pub delivery: Option<String>,
@@ -224,6 +227,9 @@ pub struct Join {
     /// Accept host keys that are not known yet, and ask nothing. A changed key is always refused.
     #[arg(short, long)]
     pub yes: bool,
+    /// A bundle of `mirror save`: nothing is fetched from anywhere. One that is based on an older one: name both, the newer one first.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Vec<PathBuf>,
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub show: Show,

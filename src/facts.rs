@@ -131,6 +131,18 @@ pub struct Os {
     pub name: String,
 }
 
+impl Os {
+    /// What one expects of a host that was not asked: the distribution that the tests run.
+    pub fn expected() -> Self {
+        Self {
+            id: "debian".into(),
+            like: Vec::new(),
+            version: "12".into(),
+            name: "Debian GNU/Linux 12 (bookworm)".into(),
+        }
+    }
+}
+
 /// Which cgroup hierarchy a host runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cgroup {
@@ -181,12 +193,7 @@ impl Facts {
         let address = address.to_string().parse().unwrap_or(documentation);
         Self {
             hostname: "node".into(),
-            os: Os {
-                id: "debian".into(),
-                like: Vec::new(),
-                version: "12".into(),
-                name: "Debian GNU/Linux 12 (bookworm)".into(),
-            },
+            os: Os::expected(),
             machine: "x86_64".into(),
             may_raise_limits: true,
             conntrack_writable: true,

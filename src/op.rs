@@ -48,6 +48,8 @@ pub enum Op {
     Package {
         /// Their names.
         names: Vec<String>,
+        /// Which packages of a bundle they come from; none for the host's own sources.
+        bundled: Option<Release>,
     },
     /// A kernel feature: present already, or its module loaded now. Loading at boot is a `File` of its own.
     Module {
@@ -101,6 +103,23 @@ pub enum Op {
     Local(Local),
     /// A fixed script with arguments, for what has no outcome that a look can tell: done when the journal says so and its evidence exists.
     Script(Script),
+}
+
+/// A release of a distribution on an architecture, as a bundle tells its packages apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Release {
+    /// `ID` of /etc/os-release.
+    pub distribution: String,
+    /// `VERSION_ID` of /etc/os-release.
+    pub version: String,
+    /// `amd64` or `arm64`.
+    pub arch: String,
+}
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {} {}", self.distribution, self.version, self.arch)
+    }
 }
 
 /// A small file.
@@ -214,7 +233,7 @@ impl Op {
             Self::Fetch(fetch) => insert(&mut probes.files, fetch.yields.iter().chain([&fetch.staged])),
             Self::Install { path, .. } => insert(&mut probes.files, [path]),
             Self::Unpack { creates, .. } => insert(&mut probes.files, creates),
-            Self::Package { names } => insert(&mut probes.packages, names),
+            Self::Package { names, .. } => insert(&mut probes.packages, names),
             Self::Sysctl { key, .. } => insert(&mut probes.sysctls, [key]),
             Self::HostsEntry { .. } => insert(&mut probes.texts, [&"/etc/hosts".to_owned()]),
             Self::Unit { name, watches, .. } => {
@@ -257,7 +276,7 @@ impl Op {
             Self::Fetch(fetch) => format!("fetch {} {} {}", fetch.name, fetch.version, fetch.staged),
             Self::Install { path, mode, version, .. } => format!("install {path} {mode:o} {version}"),
             Self::Unpack { into, creates, version, .. } => format!("unpack {into} {} {version}", creates.join(" ")),
-            Self::Package { names } => format!("package {}", names.join(" ")),
+            Self::Package { names, .. } => format!("package {}", names.join(" ")),
             Self::Module { name } => format!("module {name}"),
             Self::Sysctl { key, value, at_least } => format!("sysctl {key} {value} {at_least}"),
             Self::SwapOff => "swap off".into(),
@@ -304,7 +323,7 @@ impl Op {
             }
             Self::Install { path, version, .. } => self.journaled(step, facts, std::slice::from_ref(path), version),
             Self::Unpack { creates, version, .. } => self.journaled(step, facts, creates, version),
-            Self::Package { names } => {
+            Self::Package { names, .. } => {
                 let missing: Vec<&str> =
                     names.iter().filter(|name| !facts.packages.contains_key(*name)).map(String::as_str).collect();
                 if missing.is_empty() { Decision::AlreadySo } else { change(format!("install {}", missing.join(", "))) }
@@ -432,7 +451,12 @@ fn insert<'a>(set: &mut BTreeSet<String>, items: impl IntoIterator<Item = &'a St
     set.extend(items.into_iter().cloned());
 }
 
-/// Lower-case hex.
+/// SHA-256 in lower-case hex.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

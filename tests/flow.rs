@@ -7,6 +7,7 @@ mod fake;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use etcdless::artifact::supply::Supply;
 use etcdless::assets::Assets;
 use etcdless::config::credentials::Credentials;
 use etcdless::config::{Cluster, Host, Listen, Placement};
@@ -41,6 +42,7 @@ fn desired(placement: Placement, listen: Listen) -> Desired {
         scripts: Default::default(),
         selection,
         ignore,
+        supply: Supply::Sources(etcdless::config::Artifacts::default()),
         run: "test".into(),
     }
 }

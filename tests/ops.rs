@@ -124,7 +124,7 @@ impl From<Described> for Op {
             }
             Described::Install { staged, path, mode, version } => Self::Install { staged, path, mode, version },
             Described::Unpack { staged, into, creates, version } => Self::Unpack { staged, into, creates, version },
-            Described::Package { names } => Self::Package { names },
+            Described::Package { names } => Self::Package { names, bundled: None },
             Described::Module { name } => Self::Module { name },
             Described::Sysctl { key, value, at_least } => Self::Sysctl { key, value, at_least },
             Described::SwapOff => Self::SwapOff,

@@ -1,6 +1,8 @@
 //! From versions to files and images: everything that etcdless brings to a host, by its publisher's own address.
 
 use super::releases::{FLANNEL, FLANNEL_CNI, Support, nearest};
+use serde::Deserialize;
+
 use super::{Catalogue, Item};
 use crate::config::{Cluster, Install, Network, Placement, Role};
 
@@ -71,6 +73,35 @@ fn images(cluster: &Cluster, support: &Support, role: Role) -> Vec<String> {
     images
 }
 
+/// The images that the Pods of a manifest run, as containerd names them, each once.
+pub fn images_of(manifest: &str) -> Vec<String> {
+    let mut images = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(manifest) {
+        // What is not YAML, kubectl refuses with the line.
+        collect(&serde_json::Value::deserialize(document).unwrap_or_default(), &mut images);
+    }
+    images.sort();
+    images.dedup();
+    images
+}
+
+/// Containers are where a Pod's template has them, however deep that is.
+fn collect(value: &serde_json::Value, images: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, images)),
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let containers = value.as_array().filter(|_| matches!(name.as_str(), "containers" | "initContainers"));
+                let named = containers.into_iter().flatten().filter_map(|container| container["image"].as_str());
+                // Short names are spelled out: `busybox` is docker.io/library/busybox:latest.
+                images.extend(named.filter_map(|name| Some(name.parse::<oci_client::Reference>().ok()?.whole())));
+                collect(value, images);
+            }
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used)]
@@ -119,6 +150,24 @@ mod tests {
         ghcr.io/flannel-io/flannel:v0.28.4
         registry.k8s.io/coredns/coredns:v1.12.1
         ");
+    }
+
+    #[test]
+    fn images_of_a_manifest_are_those_of_its_pods() {
+        let manifest = "\
+kind: DaemonSet
+spec:
+  template:
+    spec:
+      initContainers: [{ name: a, image: quay.io/x/cni:v1 }]
+      containers: [{ name: b, image: busybox }, { name: c, image: quay.io/x/cni:v1 }]
+---
+kind: CustomResourceDefinition
+spec: { image: not-an-image-of-a-pod }
+---
+";
+        assert_eq!(images_of(manifest), ["docker.io/library/busybox:latest", "quay.io/x/cni:v1"]);
+        assert_eq!(images_of("{ no yaml").len(), 0);
     }
 
     #[test]

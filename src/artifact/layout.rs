@@ -1,24 +1,53 @@
 //! The OCI image layout as a tar archive, as far as it can be written before a single blob was read. Pure.
 
+use serde::{Deserialize, Serialize};
+
 /// The media type of index.json.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// tar's unit.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 /// The largest file that a header of this form can announce, in bytes.
 const LARGEST: u64 = 0o77_777_777_777;
 
 /// A blob as a manifest names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Blob {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct Blob {
     /// `sha256:HEX`.
-    pub(super) digest: String,
+    pub digest: String,
     /// Bytes.
-    pub(super) size: u64,
+    pub size: u64,
+}
+
+/// A blob as it is read, before its digest was looked at.
+#[derive(Deserialize)]
+struct Unchecked {
+    digest: String,
+    size: i64,
+}
+
+impl TryFrom<Unchecked> for Blob {
+    type Error = String;
+
+    fn try_from(Unchecked { digest, size }: Unchecked) -> Result<Self, String> {
+        Self::new(&digest, size)
+            .ok_or_else(|| format!("`{digest}` with {size} bytes is not a SHA-256 digest with a size"))
+    }
 }
 
 impl Blob {
+    /// The blob of these bytes.
+    pub fn of(content: &[u8]) -> Self {
+        Self { digest: format!("sha256:{}", crate::op::sha256(content)), size: content.len() as u64 }
+    }
+
+    /// The digest without its algorithm: 64 hex digits.
+    pub fn hex(&self) -> &str {
+        self.digest.strip_prefix("sha256:").unwrap_or(&self.digest)
+    }
+
     /// `None` where the digest is not SHA-256 in lower-case hex, or the size is negative or above 8 GiB. Nothing else may become a path.
-    pub(super) fn new(digest: &str, size: i64) -> Option<Self> {
+    pub fn new(digest: &str, size: i64) -> Option<Self> {
         let hex = digest.strip_prefix("sha256:")?;
         let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let size = u64::try_from(size).ok().filter(|size| *size <= LARGEST)?;
@@ -26,43 +55,44 @@ impl Blob {
     }
 
     /// Its path in the layout.
-    pub(super) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("blobs/{}", self.digest.replacen(':', "/", 1))
     }
 }
 
-/// The image that the layout's index names.
+/// An image that the layout's index names.
 #[derive(Debug, Clone)]
 pub(super) struct Named<'a> {
     /// The full reference, as Kubernetes knows the image.
     pub(super) reference: &'a str,
-    /// The tag alone.
-    pub(super) tag: Option<&'a str>,
-    /// `amd64` or `arm64`.
-    pub(super) arch: &'a str,
-    /// The manifest's own media type.
+    /// `amd64` or `arm64`; none for an index of several.
+    pub(super) arch: Option<&'a str>,
+    /// The media type of the manifest or index.
     pub(super) media_type: &'a str,
-    /// The manifest.
+    /// The manifest or index.
     pub(super) manifest: &'a Blob,
 }
 
 /// The two files in front of the blobs, with their names: `oci-layout` and `index.json`.
-pub(super) fn front(named: &Named<'_>) -> [(&'static str, Vec<u8>); 2] {
-    let mut annotations = serde_json::json!({ "io.containerd.image.name": named.reference });
-    if let Some(tag) = named.tag {
-        annotations["org.opencontainers.image.ref.name"] = tag.into();
-    }
-    let index = serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": INDEX,
-        "manifests": [{
+pub(super) fn front(images: &[Named<'_>]) -> [(&'static str, Vec<u8>); 2] {
+    let descriptor = |named: &Named<'_>| {
+        let mut descriptor = serde_json::json!({
             "mediaType": named.media_type,
             "digest": named.manifest.digest,
             "size": named.manifest.size,
-            "platform": { "architecture": named.arch, "os": "linux" },
-            "annotations": annotations,
-        }],
-    });
+            // containerd goes by the first, others by the second.
+            "annotations": {
+                "io.containerd.image.name": named.reference,
+                "org.opencontainers.image.ref.name": named.reference,
+            },
+        });
+        if let Some(arch) = named.arch {
+            descriptor["platform"] = serde_json::json!({ "architecture": arch, "os": "linux" });
+        }
+        descriptor
+    };
+    let manifests: Vec<_> = images.iter().map(descriptor).collect();
+    let index = serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
     [("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()), ("index.json", index.to_string().into_bytes())]
 }
 

@@ -1,20 +1,24 @@
 //! Files and images: which go together (`releases`), what a cluster needs (`catalogue`), where it comes from (`source`), and streams of it
 //! (`download`, `registry`).
 
+pub mod bundle;
 pub mod catalogue;
 pub mod checksum;
 pub mod download;
 pub mod http;
-mod layout;
+pub mod layout;
+pub mod packages;
 mod probe;
 pub mod registry;
 pub mod releases;
 pub mod source;
+pub mod store;
+pub mod supply;
 
 use std::collections::BTreeMap;
 
 /// One file of a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Item {
     /// What people and the journal call it: `kubelet`.
     pub name: String,
@@ -42,6 +46,8 @@ pub struct Sources {
     pub files: BTreeMap<String, Resolved>,
     /// Whether this machine fetches and sends, files and images alike.
     pub push: bool,
+    /// Whether packages come from a bundle, too.
+    pub packages: bool,
 }
 
 /// Everything that one host needs.

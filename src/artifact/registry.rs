@@ -33,10 +33,8 @@ const SMALL: u64 = 1 << 20;
 pub async fn open(artifacts: &Artifacts, reference: &str, arch: &str) -> Result<(Payload, u64), Failure> {
     let source = Source::new(artifacts, reference)?;
     let image = source.resolve(arch).await?;
-    let tag = source.named.tag().map(str::to_owned);
-    let named =
-        Named { reference, tag: tag.as_deref(), arch, media_type: &image.media_type, manifest: &image.manifest };
-    let front = layout::front(&named);
+    let named = Named { reference, arch: Some(arch), media_type: &image.media_type, manifest: &image.manifest };
+    let front = layout::front(&[named]);
     let small = front.iter().map(|(_, content)| content.len() as u64);
     let blobs = image.blobs.iter().map(|blob| blob.size);
     let length = layout::length(small.chain([image.manifest.size]).chain(blobs));

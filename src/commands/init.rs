@@ -42,9 +42,10 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let scripts = session::scripts(&cluster)?;
     let credentials = Credentials::of_all(&cluster)?;
     let run = session::run_id();
-    let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, run };
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
+        let supply = session::supply(&ui, &cluster).await?;
+        let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, supply, run };
         let Init { target, dry_run, no_kubeconfig, pace, .. } = args;
         let merges = !no_kubeconfig && args.only.is_empty();
         let work = Work { command: "init", target, dry_run: *dry_run, merges, pace: *pace, hosts: None, desired, ui };
@@ -72,7 +73,7 @@ impl Work<'_> {
         let began = Instant::now();
         let run = Run {
             id: self.desired.run.clone(),
-            artifacts: self.desired.cluster.spec.artifacts.clone(),
+            supply: self.desired.supply.clone(),
             stop: interrupt.stop.clone(),
             concurrency: self.pace.concurrency.into(),
             ui: self.ui.clone(),

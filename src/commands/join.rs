@@ -27,10 +27,11 @@ pub(super) async fn run(args: Join) -> Result<(), Ended> {
     let newcomer = newcomer(&args)?;
     let (args, target) = (&args, &target);
     session::under_ui(args.show, |ui, interrupt| async move {
-        let plan = match newcomer {
+        let mut plan = match newcomer {
             Some(newcomer) => with(session::find(&ui, target, described).await?, target, newcomer)?,
             None => Plan { cluster: described, hosts: None, only: Vec::new() },
         };
+        session::bundles(&mut plan.cluster, &args.bundle);
         plan.run(args, target, (assets, ignore), ui, &interrupt).await
     })
     .await
@@ -65,7 +66,8 @@ impl Plan {
         let scripts = session::scripts(&cluster)?;
         let selection = Selection { only, skip, ..Selection::default() };
         let run = session::run_id();
-        let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, run };
+        let supply = session::supply(&ui, &cluster).await?;
+        let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, supply, run };
         let (dry_run, pace) = (args.dry_run, args.pace);
         Work { command: "join", target, dry_run, merges: false, pace, hosts, desired, ui }.run(interrupt).await
     }

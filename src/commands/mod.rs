@@ -8,6 +8,7 @@ mod join;
 mod kubeconfig;
 mod kubectl;
 mod plain;
+mod progress;
 mod remove;
 mod render;
 mod reset;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::Ended;
 use super::session::{self, Interrupt};
+use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cli::{Remove, Target};
 use crate::cluster::node::Node;
@@ -144,6 +145,7 @@ fn desired(staying: Cluster) -> Result<Desired, Failure> {
         scripts: BTreeMap::new(),
         selection: Selection { only, ..Selection::default() },
         ignore: Ignore::parse(&[])?,
+        supply: Supply::Sources(staying.spec.artifacts.clone()),
         run: session::run_id(),
         cluster: staying,
     })
@@ -167,7 +169,7 @@ impl Work<'_> {
     async fn run(&self, gone: Option<(Host, HostConfig)>, interrupt: &Interrupt) -> Result<(), Failure> {
         let run = Run {
             id: self.desired.run.clone(),
-            artifacts: self.desired.cluster.spec.artifacts.clone(),
+            supply: self.desired.supply.clone(),
             stop: interrupt.stop.clone(),
             concurrency: session::CONCURRENCY,
             ui: self.ui.clone(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use super::session;
+use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cli::Render;
 use crate::config::credentials::Credentials;
@@ -23,7 +24,8 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let credentials = Credentials::placeholders(&cluster);
     let (selection, ignore) = (Selection::default(), Ignore::default());
     let (scripts, run) = (session::scripts(&cluster)?, session::run_id());
-    let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, run };
+    let supply = Supply::Sources(cluster.spec.artifacts.clone());
+    let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, supply, run };
     let hosts = desired.expected()?;
     empty(&args.directory)?;
     let mut count = 0;

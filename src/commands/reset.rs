@@ -7,7 +7,9 @@ use futures_util::future::try_join_all;
 
 use super::Ended;
 use super::session::{self, Interrupt};
+use crate::artifact::supply::Supply;
 use crate::cli::Reset;
+use crate::config::Artifacts;
 use crate::config::{Cluster, Host as HostConfig, Role, load};
 use crate::facts::Probes;
 use crate::failure::{Failure, Kind};
@@ -181,7 +183,7 @@ impl Work<'_> {
     async fn run(&self, remains: Vec<Remains>, missing: &[String], interrupt: &Interrupt) -> Result<(), Failure> {
         let run = Run {
             id: session::run_id(),
-            artifacts: self.known.as_ref().map(|cluster| cluster.spec.artifacts.clone()).unwrap_or_default(),
+            supply: Supply::Sources(Artifacts::default()),
             stop: interrupt.stop.clone(),
             concurrency: session::CONCURRENCY,
             ui: self.ui.clone(),

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::stream::{self, StreamExt};
 
 use super::Ended;
+use super::progress::Progress;
+use crate::artifact::supply::Supply;
 use crate::cli::{Description, Show, Target};
 use crate::cluster::versions;
 use crate::config::validate::{Rule, Violation};
@@ -55,12 +57,34 @@ pub(super) fn describe(target: &Target, description: Option<&Description>) -> Re
     }
     items.extend(target.set.iter().cloned());
     let mut cluster = set::set_with(&described, &items, RULES)?;
+    if let Some(description) = description {
+        bundles(&mut cluster, &description.bundle);
+    }
     if let Some(identity) = &target.identity {
         for host in &mut cluster.spec.hosts {
             host.ssh.identity = Some(identity.clone());
         }
     }
     Ok(cluster)
+}
+
+/// Lets everything come from these bundles, where any are named: the first, and those that it is based on.
+pub(super) fn bundles(cluster: &mut Cluster, paths: &[PathBuf]) {
+    if let Some((first, others)) = paths.split_first() {
+        let artifacts = &mut cluster.spec.artifacts;
+        (artifacts.bundle, artifacts.bundle_base) = (Some(first.clone()), others.to_vec());
+    }
+}
+
+/// Where that comes from which hosts lack. Of bundles, every byte is read before anything is touched.
+pub(super) async fn supply(ui: &Ui, cluster: &Cluster) -> Result<Supply, Failure> {
+    let artifacts = &cluster.spec.artifacts;
+    let Some(bundle) = &artifacts.bundle else { return Ok(Supply::Sources(artifacts.clone())) };
+    let title = format!("verify {}", bundle.display());
+    let progress = Progress::start(ui, "bundle", "bundle/verify", title);
+    let told = progress.bytes();
+    let opened = Supply::open(artifacts, move |done, total| told(done, total)).await;
+    progress.end(opened)
 }
 
 /// The description of `[USER@]HOST` alone.

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::{Ended, session, stores};
+use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cli::Status;
 use crate::config::credentials::Credentials;
@@ -187,6 +188,7 @@ async fn plans(
         scripts: session::scripts(cluster)?,
         selection: Selection { skip: vec!["preflight".into()], ..Selection::default() },
         ignore: Ignore::default(),
+        supply: Supply::Sources(cluster.spec.artifacts.clone()),
         run: session::run_id(),
     };
     let places: Vec<survey::Place<'_, Host>> = connected

@@ -10,7 +10,7 @@ use super::diagnostic::{self, Problem, Source};
 use super::path::Path as Field;
 use super::validate::{self, Rule, Violation};
 use super::yaml::{self, Node};
-use super::{Cluster, Network, Spec, check, hooks, schema};
+use super::{Artifacts, Cluster, Network, Spec, check, hooks, schema};
 use crate::failure::{Failure, Kind};
 
 /// No cluster.yaml is larger; anything that is was named by mistake.
@@ -97,6 +97,8 @@ fn resolve_paths(cluster: &mut Cluster, folder: &Path) {
     if let Network::Manifest(path) = &mut cluster.spec.network {
         resolve(path);
     }
+    let Artifacts { bundle, bundle_base, .. } = &mut cluster.spec.artifacts;
+    bundle.iter_mut().chain(bundle_base).for_each(resolve);
     cluster.spec.hosts.iter_mut().filter_map(|host| host.ssh.identity.as_mut()).for_each(resolve);
     cluster.spec.hooks.paths_mut().for_each(resolve);
     let Spec { datastore, shards, .. } = &mut cluster.spec;

@@ -282,6 +282,12 @@ pub struct Artifacts {
     /// An image registry in HOST/NAME:TAG form, as `HOST:PORT` or `http(s)://HOST:PORT`; without a scheme, plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
+    /// A bundle that everything comes from, over SSH; nothing is fetched then. `etcdless mirror save` makes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<PathBuf>,
+    /// The older bundles that a bundle needs which holds only what is new since then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bundle_base: Vec<PathBuf>,
     /// Who downloads.
     pub delivery: Delivery,
 }

@@ -143,6 +143,8 @@ pub(super) fn record(context: &Context<'_>) -> Result<File, Failure> {
     let mut kept: Cluster = context.cluster.clone();
     kept.spec.endpoint = Some(context.cluster.endpoint());
     kept.spec.hooks = Hooks::default();
+    // Files of this operator's machine mean nothing to another one.
+    (kept.spec.artifacts.bundle, kept.spec.artifacts.bundle_base) = (None, Vec::new());
     for host in &mut kept.spec.hosts {
         host.ssh = Ssh::default();
         host.user = None;

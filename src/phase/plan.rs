@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Context, PHASES, Step, hooks};
 use crate::facts::Probes;
 use crate::failure::{Failure, Kind};
-use crate::op::{Decision, Op, Pending};
+use crate::op::{Decision, Op, Pending, Release};
 
 /// What is to become of one host.
 #[derive(Debug)]
@@ -69,6 +69,9 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         steps.extend((phase.steps)(context)?);
     }
     link_fetches(&mut steps);
+    if context.sources.packages {
+        bundle_packages(&mut steps, context);
+    }
     Ok(steps)
 }
 
@@ -83,6 +86,20 @@ fn link_fetches(steps: &mut [Step]) {
     for step in steps {
         if let Op::Fetch(fetch) = &mut step.op {
             fetch.yields = yields.remove(&fetch.staged).unwrap_or_default();
+        }
+    }
+}
+
+/// Tells each installation of packages which of a bundle's packages are this host's.
+fn bundle_packages(steps: &mut [Step], context: &Context<'_>) {
+    let release = Release {
+        distribution: context.facts.os.id.clone(),
+        version: context.facts.os.version.clone(),
+        arch: context.node.arch.into(),
+    };
+    for step in steps {
+        if let Op::Package { bundled, .. } = &mut step.op {
+            *bundled = Some(release.clone());
         }
     }
 }

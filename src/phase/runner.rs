@@ -12,14 +12,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::outcome::{self, HostOutcome, Outcome};
 use super::plan::Plan;
-use super::{Missed, Step, hooks};
-use crate::artifact::{download, registry};
-use crate::config::Artifacts;
+use super::{Missed, Step, hooks, payload};
+use crate::artifact::supply::Supply;
 use crate::failure::{Failure, Kind};
 use crate::journal::Record;
 use crate::op::{File, Op};
 use crate::pki;
-use crate::remote::{Mutate, Payload, Query, Question, RemoteError, Signal};
+use crate::remote::{Mutate, Query, Question, RemoteError, Signal};
 use crate::ui::{Event, Ui};
 
 /// Steps of one host that run at once; sshd allows ten sessions on a connection, and the connection and the lock hold one each.
@@ -33,8 +32,8 @@ const READ: Duration = Duration::from_secs(30);
 pub struct Run {
     /// Tells runs apart in journals.
     pub id: String,
-    /// Where pushed files and images come from.
-    pub artifacts: Artifacts,
+    /// Where that comes from which this machine sends.
+    pub supply: Supply,
     /// The first Ctrl-C sets it: what runs is finished, nothing new begins.
     pub stop: Arc<AtomicBool>,
     /// How many hosts are worked on at once. A host that only waits for another one does not count.
@@ -226,7 +225,7 @@ async fn perform<H: Mutate>(
     if let Op::Local(local) = &step.op {
         hooks::run(local, signals).await.map_err(|error| explain(step, error))?;
     }
-    let payload = payload(run, target.arch, &step.op).await?;
+    let payload = payload::open(&run.supply, host, &target.plan.host, target.arch, &step.op).await?;
     host.apply(&step.op, &record, payload, signals).await.map_err(|error| explain(step, error))
 }
 
@@ -239,15 +238,6 @@ pub async fn content(host: &impl Query, label: &str, path: &str) -> Result<Secre
         return Err(unreadable(Kind::Step, String::from_utf8_lossy(&answer.stderr).trim().to_owned()));
     }
     String::from_utf8(answer.stdout).map(Into::into).map_err(|_| unreadable(Kind::Step, "it is not text".into()))
-}
-
-/// The stream of an operation whose bytes come from this machine.
-async fn payload(run: &Run, arch: &str, op: &Op) -> Result<Option<Payload>, Failure> {
-    Ok(match op {
-        Op::Fetch(fetch) if fetch.push => Some(download::open(fetch).await?.0),
-        Op::Image(image) if image.push => Some(registry::open(&run.artifacts, &image.reference, arch).await?.0),
-        _ => None,
-    })
 }
 
 /// What a failed step means to the user.

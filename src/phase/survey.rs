@@ -10,14 +10,16 @@ use super::control_plane::{FOUNDER, MEMBER};
 use super::plan::{self, Plan, Selection};
 use super::preflight::{self, Ignore};
 use super::{Context, Kept, Peer, Step, join, outcome, runner};
+use crate::artifact::bundle::Bundles;
 use crate::artifact::catalogue::catalogue;
-use crate::artifact::{Item, Sources, source};
+use crate::artifact::supply::Supply;
+use crate::artifact::{Item, Resolved, Sources, source};
 use crate::assets::Assets;
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Host as HostConfig, Role};
 use crate::datastore::{Stores, managed};
-use crate::facts::{Facts, Probes};
+use crate::facts::{Facts, Os, Probes};
 use crate::failure::{Failure, Kind};
 use crate::op::Op;
 use crate::playbook;
@@ -40,6 +42,8 @@ pub struct Desired {
     pub selection: Selection,
     /// Preflight checks that only warn.
     pub ignore: Ignore,
+    /// Where that comes from which hosts lack.
+    pub supply: Supply,
     /// Tells this run from others.
     pub run: String,
 }
@@ -170,9 +174,15 @@ impl Desired {
 
     /// Every step of each host, by its label, as one expects it without asking any: for texts that people look at.
     pub fn expected(&self) -> Result<Vec<(String, Vec<Step>)>, Failure> {
+        self.expected_on(&Os::expected())
+    }
+
+    /// The same on hosts of a distribution.
+    pub fn expected_on(&self, os: &Os) -> Result<Vec<(String, Vec<Step>)>, Failure> {
         let hosts = self.cluster.spec.hosts.iter();
         let places: Vec<Place<'_, ()>> = hosts.map(|config| Place { host: &(), config }).collect();
-        let facts: Vec<Facts> = places.iter().map(|place| Facts::expected(&place.config.address)).collect();
+        let expected = |place: &Place<'_, ()>| Facts { os: os.clone(), ..Facts::expected(&place.config.address) };
+        let facts: Vec<Facts> = places.iter().map(expected).collect();
         let fleet = self.imagined(self.known(&places, &facts)?);
         fleet.known.iter().map(|known| Ok((known.node.label.clone(), self.steps(known, &fleet)?))).collect()
     }
@@ -287,7 +297,7 @@ impl Desired {
         Stores::of(&managed::resolved(&self.cluster, &described), &credentials)
     }
 
-    /// Asks the sources for digests and sizes of what the host lacks; asks nothing where it lacks nothing.
+    /// Asks the sources, or the bundle, for digests and sizes of what the host lacks; asks nothing where it lacks nothing.
     async fn sources<H: Query>(
         &self,
         place: &Place<'_, H>,
@@ -295,18 +305,26 @@ impl Desired {
         stores: &Stores,
         fleet: &Fleet<'_>,
     ) -> Result<Sources, Failure> {
+        if let Supply::Bundles(bundles) = &self.supply {
+            let all = Sources { push: true, packages: true, ..Sources::default() };
+            let plan = self.plan(known, &all, stores, fleet)?;
+            let files = bundled(bundles, &self.missing(&plan, known), &plan, known.node.arch)?;
+            return Ok(Sources { files, ..all });
+        }
         let plan = self.plan(known, &Sources::default(), stores, fleet)?;
-        let names: BTreeSet<&str> = plan.changes().filter_map(|(step, _)| transfer(&step.op)).collect();
-        if names.is_empty() {
+        if !plan.changes().any(|(step, _)| transfer(&step.op).is_some()) {
             return Ok(Sources::default());
         }
-        let missing: Vec<Item> = catalogue(&self.cluster, known.node.arch, known.node.role)
-            .files
-            .into_iter()
-            .filter(|item| names.contains(item.name.as_str()))
-            .collect();
         let artifacts = &self.cluster.spec.artifacts;
+        let missing = self.missing(&plan, known);
         source::resolve(artifacts, artifacts.delivery, &missing, place.host, &place.config.label()).await
+    }
+
+    /// The files of the catalogue that a plan brings to a host.
+    fn missing(&self, plan: &Plan, known: &Known<'_>) -> Vec<Item> {
+        let names: BTreeSet<&str> = plan.changes().filter_map(|(step, _)| transfer(&step.op)).collect();
+        let files = catalogue(&self.cluster, known.node.arch, known.node.role).files;
+        files.into_iter().filter(|item| names.contains(item.name.as_str())).collect()
     }
 
     /// What facts must answer about each host.
@@ -410,6 +428,27 @@ fn sift<'a, H, T>(
         }
     }
     outcome::together("nothing was changed, since the run cannot do without", needed).map_or(Ok(kept), Err)
+}
+
+/// What a bundle says of the files that a host lacks. It must have the images and packages of the plan, too; all that it lacks is told.
+fn bundled(
+    bundles: &Bundles,
+    missing: &[Item],
+    plan: &Plan,
+    arch: &str,
+) -> Result<BTreeMap<String, Resolved>, Failure> {
+    let files = missing.iter().map(|item| Ok((item.name.clone(), bundles.resolve(item, arch)?)));
+    let (files, lacking): (Vec<_>, Vec<_>) = files.partition(Result::is_ok);
+    let lacking = lacking.into_iter().filter_map(Result::err);
+    let others = plan.changes().filter_map(|(step, _)| match &step.op {
+        Op::Image(image) => bundles.image(&image.reference, arch).err(),
+        Op::Package { names, bundled: Some(release) } => bundles.packages_of(release, names).err(),
+        _ => None,
+    });
+    match lacking.chain(others).reduce(|first, next| first.detail(next.message)) {
+        Some(failure) => Err(failure),
+        None => Ok(files.into_iter().filter_map(Result::ok).collect()),
+    }
 }
 
 /// What a transfer brings: a file by its name in the catalogue, or an image.

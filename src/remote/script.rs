@@ -7,8 +7,8 @@ use crate::op::Op;
 
 /// Puts the part that every change shares around a script: arguments, lock and `set -eu` before, the journal's entry after it.
 macro_rules! change {
-    ($file:literal) => {
-        concat!(include_str!("scripts/head.sh"), include_str!($file), include_str!("scripts/tail.sh"))
+    ($($file:literal),+) => {
+        concat!(include_str!("scripts/head.sh"), $(include_str!($file),)+ include_str!("scripts/tail.sh"))
     };
 }
 
@@ -89,7 +89,10 @@ fn own(op: &Op) -> Result<(&'static str, u64, Vec<String>), &'static str> {
             let args = [staged, into].into_iter().chain(creates).cloned().collect();
             (change!("scripts/unpack.sh"), 600, args)
         }
-        Op::Package { names } => (change!("scripts/package.sh"), 1800, names.clone()),
+        Op::Package { names, bundled } => {
+            let args = std::iter::once(from(bundled.is_some())).chain(names.iter().cloned()).collect();
+            (change!("scripts/repository.sh", "scripts/package.sh"), 1800, args)
+        }
         Op::Module { name } => (change!("scripts/module.sh"), 60, vec![name.clone()]),
         Op::Sysctl { key, value, .. } => (change!("scripts/sysctl.sh"), 60, vec![sysctl_path(key), value.clone()]),
         Op::SwapOff => (change!("scripts/swap_off.sh"), 300, vec!["/etc/fstab".into()]),

@@ -195,7 +195,7 @@ fn change(state: &mut State, op: &Op, record: &Record) {
             }
             take(facts, staged, record);
         }
-        Op::Package { names } => {
+        Op::Package { names, .. } => {
             facts.packages.extend(names.iter().map(|name| (name.clone(), "1".to_owned())));
             for unit in ["containerd", "postgresql", "mariadb", "mysql"] {
                 facts.units.entry(format!("{unit}.service")).or_default().loaded = true;

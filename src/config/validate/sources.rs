@@ -1,7 +1,7 @@
 //! `spec.artifacts`: the forms of a mirror's URL and a registry's address.
 
 use super::Violation;
-use crate::config::{Address, Cluster};
+use crate::config::{Address, Artifacts, Cluster, Delivery};
 
 const MIRROR: &str = "spec.artifacts.mirror";
 const REGISTRY: &str = "spec.artifacts.registry";
@@ -10,7 +10,22 @@ pub(super) fn check(cluster: &Cluster) -> Vec<Violation> {
     let artifacts = &cluster.spec.artifacts;
     let mirror = artifacts.mirror.as_deref().and_then(mirror);
     let registry = artifacts.registry.as_deref().and_then(registry);
-    mirror.into_iter().chain(registry).collect()
+    mirror.into_iter().chain(registry).chain(bundle(artifacts)).collect()
+}
+
+/// Nothing may be fetched beside a bundle, and what a bundle is based on is nothing without it.
+fn bundle(artifacts: &Artifacts) -> Option<Violation> {
+    if artifacts.bundle.is_none() {
+        let alone = !artifacts.bundle_base.is_empty();
+        return alone.then(|| {
+            let message = "an older bundle is named, but not the one that is based on it";
+            Violation::new("spec.artifacts.bundleBase", message).suggest("name the newer one as `bundle`")
+        });
+    }
+    (artifacts.delivery == Delivery::Node).then(|| {
+        let message = "with a bundle nothing is fetched by hosts: this machine sends everything";
+        Violation::new("spec.artifacts.delivery", message).suggest("leave `delivery` out")
+    })
 }
 
 fn mirror(text: &str) -> Option<Violation> {
