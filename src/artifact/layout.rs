@@ -1,35 +1,11 @@
 //! The OCI image layout as a tar archive, as far as it can be written before a single blob was read. Pure.
 
+use super::image::Blob;
+
 /// The media type of index.json.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// tar's unit.
 const BLOCK: u64 = 512;
-/// The largest file that a header of this form can announce, in bytes.
-const LARGEST: u64 = 0o77_777_777_777;
-
-/// A blob as a manifest names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Blob {
-    /// `sha256:HEX`.
-    pub(super) digest: String,
-    /// Bytes.
-    pub(super) size: u64,
-}
-
-impl Blob {
-    /// `None` where the digest is not SHA-256 in lower-case hex, or the size is negative or above 8 GiB. Nothing else may become a path.
-    pub(super) fn new(digest: &str, size: i64) -> Option<Self> {
-        let hex = digest.strip_prefix("sha256:")?;
-        let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let size = u64::try_from(size).ok().filter(|size| *size <= LARGEST)?;
-        (hex.len() == 64 && hex.bytes().all(lower)).then(|| Self { digest: digest.into(), size })
-    }
-
-    /// Its path in the layout.
-    pub(super) fn path(&self) -> String {
-        format!("blobs/{}", self.digest.replacen(':', "/", 1))
-    }
-}
 
 /// The image that the layout's index names.
 #[derive(Debug, Clone)]
@@ -105,25 +81,6 @@ pub(super) fn length(sizes: impl IntoIterator<Item = u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_sha256_becomes_a_path() {
-        let hex = "0".repeat(64);
-        assert_eq!(
-            Blob::new(&format!("sha256:{hex}"), 5).map(|blob| (blob.path(), blob.size)),
-            Some((format!("blobs/sha256/{hex}"), 5))
-        );
-        for (digest, size) in [
-            (format!("sha256:{hex}"), -1),
-            (format!("sha256:{hex}"), 1 << 33),
-            (format!("sha512:{hex}"), 5),
-            (format!("sha256:{}", "A".repeat(64)), 5),
-            ("sha256:../../../etc/passwd".into(), 5),
-            (hex, 5),
-        ] {
-            assert_eq!(Blob::new(&digest, size), None, "{digest} {size}");
-        }
-    }
 
     #[test]
     fn a_header_carries_its_checksum() {

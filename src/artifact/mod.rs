@@ -1,10 +1,11 @@
 //! Files and images: which go together (`releases`), what a cluster needs (`catalogue`), where it comes from (`source`), and streams of it
-//! (`download`, `registry`).
+//! (`download`, `registry`). What an image is: `image`.
 
 pub mod catalogue;
 pub mod checksum;
 pub mod download;
 pub mod http;
+pub mod image;
 mod layout;
 mod probe;
 pub mod registry;
