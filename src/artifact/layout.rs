@@ -1,64 +1,11 @@
 //! The OCI image layout as a tar archive, as far as it can be written before a single blob was read. Pure.
 
-use serde::{Deserialize, Serialize};
+use super::image::Blob;
 
 /// The media type of index.json.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// tar's unit.
 pub(super) const BLOCK: u64 = 512;
-/// The largest file that a header of this form can announce, in bytes.
-const LARGEST: u64 = 0o77_777_777_777;
-
-/// A blob as a manifest names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
-pub struct Blob {
-    /// `sha256:HEX`.
-    pub digest: String,
-    /// Bytes.
-    pub size: u64,
-}
-
-/// A blob as it is read, before its digest was looked at.
-#[derive(Deserialize)]
-struct Unchecked {
-    digest: String,
-    size: i64,
-}
-
-impl TryFrom<Unchecked> for Blob {
-    type Error = String;
-
-    fn try_from(Unchecked { digest, size }: Unchecked) -> Result<Self, String> {
-        Self::new(&digest, size)
-            .ok_or_else(|| format!("`{digest}` with {size} bytes is not a SHA-256 digest with a size"))
-    }
-}
-
-impl Blob {
-    /// The blob of these bytes.
-    pub fn of(content: &[u8]) -> Self {
-        Self { digest: format!("sha256:{}", crate::op::sha256(content)), size: content.len() as u64 }
-    }
-
-    /// The digest without its algorithm: 64 hex digits.
-    pub fn hex(&self) -> &str {
-        self.digest.strip_prefix("sha256:").unwrap_or(&self.digest)
-    }
-
-    /// `None` where the digest is not SHA-256 in lower-case hex, or the size is negative or above 8 GiB. Nothing else may become a path.
-    pub fn new(digest: &str, size: i64) -> Option<Self> {
-        let hex = digest.strip_prefix("sha256:")?;
-        let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let size = u64::try_from(size).ok().filter(|size| *size <= LARGEST)?;
-        (hex.len() == 64 && hex.bytes().all(lower)).then(|| Self { digest: digest.into(), size })
-    }
-
-    /// Its path in the layout.
-    pub fn path(&self) -> String {
-        format!("blobs/{}", self.digest.replacen(':', "/", 1))
-    }
-}
 
 /// An image that the layout's index names.
 #[derive(Debug, Clone)]
@@ -135,25 +82,6 @@ pub(super) fn length(sizes: impl IntoIterator<Item = u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_sha256_becomes_a_path() {
-        let hex = "0".repeat(64);
-        assert_eq!(
-            Blob::new(&format!("sha256:{hex}"), 5).map(|blob| (blob.path(), blob.size)),
-            Some((format!("blobs/sha256/{hex}"), 5))
-        );
-        for (digest, size) in [
-            (format!("sha256:{hex}"), -1),
-            (format!("sha256:{hex}"), 1 << 33),
-            (format!("sha512:{hex}"), 5),
-            (format!("sha256:{}", "A".repeat(64)), 5),
-            ("sha256:../../../etc/passwd".into(), 5),
-            (hex, 5),
-        ] {
-            assert_eq!(Blob::new(&digest, size), None, "{digest} {size}");
-        }
-    }
 
     #[test]
     fn a_header_carries_its_checksum() {

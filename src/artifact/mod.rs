@@ -1,12 +1,13 @@
 //! Files and images: which go together (`releases`), what a cluster needs (`catalogue`), where it comes from (`source`), and streams of it
-//! (`download`, `registry`).
+//! (`download`, `registry`). What an image is: `image`.
 
 pub mod bundle;
 pub mod catalogue;
 pub mod checksum;
 pub mod download;
 pub mod http;
-pub mod layout;
+pub mod image;
+mod layout;
 pub mod packages;
 mod probe;
 pub mod registry;

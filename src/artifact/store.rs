@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use sha2::{Digest, Sha256};
 use tokio_util::bytes::Bytes;
 
-use super::layout::Blob;
+use super::image::Blob;
 use crate::failure::{Failure, Kind};
 use crate::op;
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use etcdless::artifact::registry;
+use etcdless::artifact::image::{Architectures, Blob};
+use etcdless::artifact::registry::{self, Registry};
 use etcdless::config::Artifacts;
 use etcdless::failure::{Failure, Kind};
 use etcdless::op::sha256;
+use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
@@ -171,7 +173,7 @@ async fn a_single_manifest_is_taken_as_it_is_if_it_fits() {
     let failure = read(&server.address, PAUSE, "arm64").await.unwrap_err();
     assert_eq!(
         failure.message,
-        format!("image {PAUSE} cannot be fetched from {}: it is for amd64, and the host is arm64", server.address)
+        format!("image {PAUSE} cannot be fetched from {}: it is for amd64, and arm64 is needed", server.address)
     );
 }
 
@@ -292,4 +294,50 @@ async fn a_manifest_may_not_name_paths() {
     let server = held.serve().await;
     let failure = read(&server.address, PAUSE, "amd64").await.unwrap_err();
     assert!(failure.message.contains("its manifest names `sha256:../../etc/passwd`"), "{failure}");
+}
+
+fn these(archs: &[&str]) -> Architectures {
+    Architectures::These(archs.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn the_tree_of_an_image_has_what_was_wanted() {
+    let mut held = Held::default();
+    let digests = held.index(OCI, "3.10.1");
+    let server = held.serve().await;
+    let registry = Registry::of(&artifacts(&server.address)).unwrap();
+
+    let one = registry.image(PAUSE, &these(&["arm64"])).await.unwrap();
+    assert_eq!((one.reference.as_str(), one.root.blob.digest.as_str()), (PAUSE, digests["arm64"].as_str()));
+    assert_eq!(one.platforms[0].blobs.len(), 4, "config and three layers, each once");
+
+    let both = registry.image(PAUSE, &these(&["amd64", "arm64"])).await.unwrap();
+    assert_eq!(both, registry.image(PAUSE, &these(&["arm64", "amd64"])).await.unwrap());
+    let found: Vec<(&str, &str)> = both
+        .platforms
+        .iter()
+        .map(|platform| (platform.arch.as_str(), platform.manifest.blob.digest.as_str()))
+        .collect();
+    assert_eq!(found, ["arm64", "amd64"].map(|arch| (arch, digests[arch].as_str())));
+    let index: Value = serde_json::from_slice(&both.root.text).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 2, "without the attestation: {index}");
+    assert_eq!(both.root.media_type, OCI[1]);
+
+    let failure = registry.image(PAUSE, &these(&["amd64", "s390x"])).await.unwrap_err();
+    assert!(failure.message.ends_with("it has no image for linux/s390x"), "{failure}");
+    assert_eq!(failure.details, ["it has images for linux/arm64, linux/amd64"]);
+}
+
+#[tokio::test]
+async fn a_blob_goes_on_where_it_was_cut_even_if_the_server_begins_anew() {
+    let mut held = Held::default();
+    held.index(OCI, "3.10.1");
+    let server = held.serve().await;
+    let registry = Registry::of(&artifacts(&server.address)).unwrap();
+    let (whole, blob) = (layer("amd64", 300_000), Blob::new(&big_layer().1, 300_000).unwrap());
+    for from in [0, 1, 200_001, 299_999, 300_000] {
+        let chunks = registry.blob(PAUSE, &blob, from).await.unwrap();
+        let read: Vec<_> = chunks.try_collect().await.unwrap();
+        assert!(read.concat() == whole[from as usize..], "from {from}");
+    }
 }

@@ -45,7 +45,7 @@ fn mirror(address: &str) -> Artifacts {
     Artifacts {
         mirror: Some(format!("http://{address}/")),
         registry: Some(address.into()),
-        delivery: Delivery::default(),
+        ..Artifacts::default()
     }
 }
 

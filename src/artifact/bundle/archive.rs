@@ -1,7 +1,8 @@
 //! Which bytes are where in a bundle, as they follow from its manifest. Pure.
 
-use super::super::layout::{self, Blob};
 use super::{Image, Manifest};
+use crate::artifact::image::Blob;
+use crate::artifact::layout;
 
 /// The first entry.
 pub(super) const SUM: &str = "bundle.sha256";

@@ -17,7 +17,7 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::Blob;
+use super::image::Blob;
 use crate::op::Release;
 
 pub use read::{Bundle, Damage};

@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::archive::{self, Content, Entry, MANIFEST, SUM, SUM_SIZE};
 use super::{FORMAT, Manifest};
-use crate::artifact::layout::{self, Blob};
+use crate::artifact::image::Blob;
+use crate::artifact::layout;
 use crate::failure::{Failure, Kind};
 use crate::op;
 use crate::remote::Payload;

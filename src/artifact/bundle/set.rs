@@ -10,7 +10,8 @@ use tokio::io::AsyncReadExt;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::{Bundle, File, Image, Packages, Platform};
-use crate::artifact::layout::{self, Blob, Named};
+use crate::artifact::image::Blob;
+use crate::artifact::layout::{self, Named};
 use crate::artifact::{Item, Resolved, packages};
 use crate::failure::{Failure, Kind};
 use crate::op::Release;

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::Manifest;
 use super::archive::{self, Content};
-use crate::artifact::layout::{self, Blob};
+use crate::artifact::image::Blob;
+use crate::artifact::layout;
 use crate::artifact::store::Store;
 use crate::failure::{Failure, Kind};
 
