@@ -1,5 +1,7 @@
 //! The command line: types only.
 
+pub mod mirror;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +50,9 @@ pub enum Command {
     /// The SQL database that holds the state.
     #[command(subcommand)]
     Datastore(Datastore),
+    /// What a site without internet needs: lists, one file with everything, registries.
+    #[command(subcommand)]
+    Mirror(mirror::Mirror),
     /// The templates and playbooks inside this program, and your changes to them.
     #[command(subcommand)]
     Assets(Assets),

@@ -105,8 +105,8 @@ async fn run_all(
         hosts.iter().zip(configs).map(|(&host, config)| Place { host, config }).collect();
     let surveyed = desired.survey(&places).await?;
     let (ui, monitor) = Ui::start(Format::Text, false);
-    let artifacts = desired.cluster.spec.artifacts.clone();
-    let run = Run { id: "test".into(), artifacts, stop: Default::default(), concurrency, ui };
+    let supply = desired.supply.clone();
+    let run = Run { id: "test".into(), supply, stop: Default::default(), concurrency, ui };
     let place = |label: &str| places.iter().find(|place| place.config.label() == label).unwrap();
     let targets: Vec<Target<'_, Fake>> = surveyed
         .hosts

@@ -3,9 +3,11 @@
 use std::io;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use reqwest::StatusCode;
 use tokio_util::io::StreamReader;
 
 use super::http;
+use super::store::Opened;
 use crate::failure::{Failure, Kind};
 use crate::op::Fetch;
 use crate::remote::Payload;
@@ -43,4 +45,24 @@ pub async fn open(fetch: &Fetch) -> Result<(Payload, u64), Failure> {
         }
     });
     Ok((Box::new(StreamReader::new(counted.boxed())), total))
+}
+
+/// Opens a URL from a byte on, or from the start where the server knows no ranges. `what` is for people.
+pub(super) async fn range(url: &str, what: &str, from: u64) -> Result<Opened, Failure> {
+    let failure = |why: String| {
+        Failure::new(Kind::Step, format!("{what} cannot be fetched from {url}: {why}"))
+            .hint("run the same command again: what came already is kept")
+    };
+    let mut request = http::client()?.get(url);
+    if from > 0 {
+        request = request.header(reqwest::header::RANGE, format!("bytes={from}-"));
+    }
+    let response = request.send().await.map_err(|error| failure(http::cause(&error)))?;
+    let from = match response.status() {
+        StatusCode::PARTIAL_CONTENT => from,
+        status if status.is_success() => 0,
+        status => return Err(failure(format!("HTTP {}", status.as_u16()))),
+    };
+    let chunks = response.bytes_stream().map_err(|error| io::Error::other(http::cause(&error)));
+    Ok(Opened { from, chunks: chunks.boxed() })
 }

@@ -59,24 +59,28 @@ pub async fn ask(host: &impl Query, label: &str, names: &[String]) -> Result<Vec
 fn read(output: &str) -> Result<Vec<Archive>, String> {
     let (uris, entries) = output.split_once("\n==\n").ok_or("its answer has no end")?;
     let entries: BTreeMap<&str, &str> =
-        entries.split("\n\n").filter_map(|entry| Some((field(entry, "SHA256")?, entry.trim_matches('\n')))).collect();
+        entries.split("\n\n").filter_map(|entry| Some((field(entry, "Filename")?, entry.trim_matches('\n')))).collect();
     let mut archives: Vec<Archive> = uris.lines().map(|line| archive(line, &entries)).collect::<Result<_, _>>()?;
     archives.sort();
     Ok(archives)
 }
 
-/// `'http://HOST/pool/h/haproxy/haproxy_2.6_amd64.deb' haproxy_2.6_amd64.deb 2043536 SHA256:HEX`
+/// `'http://HOST/debian/pool/h/haproxy/haproxy_2.6_amd64.deb' haproxy_2.6_amd64.deb 2043536 HASH`. Which hash that is depends on apt and its
+/// sources; the list's entry, whose `Filename` ends the address, has them all.
 fn archive(line: &str, entries: &BTreeMap<&str, &str>) -> Result<Archive, String> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [url, file, size, digest] = words[..] else { return Err(format!("`{line}` names no archive")) };
+    let [url, file, ..] = words[..] else { return Err(format!("`{line}` names no archive")) };
     let url = url.trim_matches('\'');
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(format!("{url} cannot be fetched from here: only http and https can"));
     }
-    let hex = digest.strip_prefix("SHA256:").ok_or_else(|| format!("its sources give no SHA-256 for {file}"))?;
-    let blob = size.parse().ok().and_then(|size| Blob::new(&format!("sha256:{hex}"), size));
-    let blob = blob.ok_or_else(|| format!("`{line}` has no usable digest and size"))?;
-    let entry = entries.get(hex).ok_or_else(|| format!("its package list has no entry for {file}"))?;
+    let path = percent_encoding::percent_decode_str(url).decode_utf8_lossy();
+    let listed = path.match_indices('/').find_map(|(slash, _)| entries.get(&path[slash + 1..]));
+    let entry = listed.ok_or_else(|| format!("its package list has no entry for {file}"))?;
+    let hex = field(entry, "SHA256").ok_or_else(|| format!("its package list has no SHA-256 of {file}"))?;
+    let size = field(entry, "Size").and_then(|size| size.parse().ok());
+    let blob = size.and_then(|size| Blob::new(&format!("sha256:{hex}"), size));
+    let blob = blob.ok_or_else(|| format!("its package list has no usable SHA-256 and size of {file}"))?;
     let name = format!("Filename: ./{}", archive_name(&blob));
     let renamed = entry.lines().map(|line| if line.starts_with("Filename:") { name.as_str() } else { line });
     let entry = renamed.fold(String::new(), |text, line| text + line + "\n");
@@ -93,25 +97,24 @@ mod tests {
 
     use super::*;
 
-    fn output(digest: &str) -> String {
-        let hex = "a".repeat(64);
+    fn output() -> String {
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
         format!(
-            "'http://deb.example.org/pool/z_1%253a2_amd64.deb' z_1%3a2_amd64.deb 20 SHA256:{digest}\n\
-             'http://deb.example.org/pool/b_1_all.deb' b_1_all.deb 10 SHA256:{hex}\n==\n\
-             Package: z\nVersion: 1:2\nFilename: pool/z_1%3a2_amd64.deb\nSize: 20\nSHA256: {}\nDescription: z\n it is\n\n\
-             Package: b\nFilename: pool/b_1_all.deb\nSHA256: {hex}\n\n",
-            "b".repeat(64)
+            "'http://deb.example.org/debian/pool/z%2b_2_amd64.deb' z_1%3a2_amd64.deb 20 MD5Sum:00\n\
+             'http://deb.example.org/debian/pool/b_1_all.deb' b_1_all.deb 10 SHA256:{a}\n==\n\
+             Package: z\nVersion: 1:2\nFilename: pool/z+_2_amd64.deb\nSize: 20\nSHA256: {b}\nDescription: z\n it is\n\n\
+             Package: b\nFilename: pool/b_1_all.deb\nSize: 10\nSHA256: {a}\n\n",
         )
     }
 
     #[test]
     fn archives_are_named_by_their_digest_in_the_order_of_names() {
-        let archives = read(&output(&"b".repeat(64))).unwrap();
+        let archives = read(&output()).unwrap();
         let files: Vec<&str> = archives.iter().map(|archive| archive.file.as_str()).collect();
         assert_eq!(files, ["b_1_all.deb", "z_1:2_amd64.deb"]);
         let (a, b) = ("a".repeat(64), "b".repeat(64));
         let expected = format!(
-            "Package: b\nFilename: ./{a}.deb\nSHA256: {a}\n\n\
+            "Package: b\nFilename: ./{a}.deb\nSize: 10\nSHA256: {a}\n\n\
              Package: z\nVersion: 1:2\nFilename: ./{b}.deb\nSize: 20\nSHA256: {b}\nDescription: z\n it is\n\n"
         );
         assert_eq!(index(&archives), expected);
@@ -119,11 +122,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_verified_is_refused() {
-        let unlisted = read(&output(&"c".repeat(64)));
-        assert_eq!(unlisted.unwrap_err(), "its package list has no entry for z_1%3a2_amd64.deb");
-        let weak = output(&"b".repeat(64)).replacen("SHA256:b", "MD5Sum:b", 1);
-        assert_eq!(read(&weak).unwrap_err(), "its sources give no SHA-256 for z_1%3a2_amd64.deb");
-        let local = output(&"b".repeat(64)).replacen("http://deb.example.org", "file://", 1);
+        let unlisted = output().replacen("pool/z%2b", "pool/y", 1);
+        assert_eq!(read(&unlisted).unwrap_err(), "its package list has no entry for z_1%3a2_amd64.deb");
+        let weak = output().replace(&format!("SHA256: {}", "b".repeat(64)), "MD5sum: 00");
+        assert_eq!(read(&weak).unwrap_err(), "its package list has no SHA-256 of z_1%3a2_amd64.deb");
+        let local = output().replacen("http://deb.example.org", "file://", 1);
         assert!(read(&local).unwrap_err().ends_with("only http and https can"));
         assert_eq!(read("nothing").unwrap_err(), "its answer has no end");
     }

@@ -55,6 +55,14 @@ pub async fn resolve(
     }
 }
 
+/// The same from this machine, in the order of the items; of one name, there may be several versions.
+pub async fn resolve_here(artifacts: &Artifacts, items: &[Item]) -> Result<Vec<Resolved>, Failure> {
+    check_mirror(artifacts)?;
+    let asked: Vec<Asked> = items.iter().map(|item| asked(artifacts, item)).collect();
+    let answers = probe::ask(&asked).await?;
+    judge_all(artifacts, &asked, &answers, "this machine")
+}
+
 const PUSH: &str = "`--delivery push` fetches on this machine and sends over SSH";
 
 fn asked(artifacts: &Artifacts, item: &Item) -> Asked {
@@ -156,13 +164,16 @@ fn collect(
     who: &str,
     push: bool,
 ) -> Result<Sources, Failure> {
-    let mut sources = Sources { push, ..Sources::default() };
-    let mut problems = vec![];
+    let resolved = judge_all(artifacts, asked, answers, who)?;
+    let files = asked.iter().map(|asked| asked.name.clone()).zip(resolved).collect();
+    Ok(Sources { files, push, packages: false })
+}
+
+fn judge_all(artifacts: &Artifacts, asked: &[Asked], answers: &[Answer], who: &str) -> Result<Vec<Resolved>, Failure> {
+    let (mut sources, mut problems) = (vec![], vec![]);
     for (asked, answer) in asked.iter().zip(answers) {
         match judge(asked, answer, who) {
-            Ok(resolved) => {
-                sources.files.insert(asked.name.clone(), resolved);
-            }
+            Ok(resolved) => sources.push(resolved),
             Err(problem) => problems.push(problem),
         }
     }

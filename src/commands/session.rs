@@ -24,7 +24,7 @@ use crate::ui::{Event, Ui};
 
 /// What a description must hold to beyond its own rules: versions that are known not to work together, and phases that there are none of, are
 /// refused.
-const RULES: &[Rule] = &[
+pub(super) const RULES: &[Rule] = &[
     |cluster| {
         let refused = |finding: &versions::Finding| finding.severity == versions::Severity::Refuse;
         let findings = versions::check_pair(cluster).into_iter().filter(refused);

@@ -20,6 +20,9 @@ use crate::facts::{Facts, Probes};
 use crate::journal::Record;
 use crate::op::Op;
 
+/// How often a question is asked of whose answer something was lost on its way.
+const ASKED: usize = 3;
+
 /// The first command of every connection.
 const PROBE: &str = include_str!("scripts/probe.sh");
 
@@ -167,7 +170,7 @@ impl Host {
     }
 
     /// Runs a script that only reads as root to its end. A status other than 0 is an answer. One of which something was lost on its way is
-    /// asked for once more.
+    /// asked for again.
     pub(super) async fn run(
         &self,
         script: &str,
@@ -175,12 +178,17 @@ impl Host {
         input: Vec<u8>,
         deadline: Duration,
     ) -> Result<Output, RemoteError> {
-        for _ in 0..2 {
-            if let Some(output) = exec::whole(self.run_once(script, args, input.clone(), deadline).await?) {
-                return Ok(output);
+        let mut cut = String::new();
+        for _ in 0..ASKED {
+            let output = self.run_once(script, args, input.clone(), deadline).await?;
+            let (status, length) = (output.status, output.stdout.len());
+            let said = String::from_utf8_lossy(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default();
+            match exec::whole(output) {
+                Some(output) => return Ok(output),
+                None => cut = format!("its answer was cut off after {length} bytes, with status {status} {said}"),
             }
         }
-        Err(self.garbled("its answer was cut off"))
+        Err(self.garbled(cut.trim_end()))
     }
 
     async fn run_once(

@@ -42,11 +42,7 @@ fn with(path: &str, answer: Answer) -> Vec<(String, Answer)> {
 }
 
 fn mirror(address: &str) -> Artifacts {
-    Artifacts {
-        mirror: Some(format!("http://{address}/")),
-        registry: Some(address.into()),
-        ..Artifacts::default()
-    }
+    Artifacts { mirror: Some(format!("http://{address}/")), registry: Some(address.into()), ..Artifacts::default() }
 }
 
 /// A host that runs what it is asked on this machine.

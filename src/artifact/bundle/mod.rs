@@ -11,6 +11,7 @@
 //! Whatever is in the archive follows from the manifest byte for byte, headers and padding too, so that one flipped bit is found anywhere.
 
 mod archive;
+mod gather;
 mod read;
 mod set;
 mod write;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::image::Blob;
 use crate::op::Release;
 
+pub use gather::{Gathered, Moved};
 pub use read::{Bundle, Damage};
 pub use set::Bundles;
 pub use write::write;

@@ -1,0 +1,168 @@
+//! From flags to what clusters need: their descriptions, everything that follows from them, and the packages that a machine's apt names.
+
+use std::collections::BTreeSet;
+
+use crate::artifact::bundle::Gathered;
+use crate::artifact::image::Architectures;
+use crate::artifact::packages;
+use crate::artifact::supply::Supply;
+use crate::assets::Assets;
+use crate::cli::Target;
+use crate::cli::mirror::{Content, PackagesFrom};
+use crate::commands::progress::Progress;
+use crate::commands::session;
+use crate::config::credentials::Credentials;
+use crate::config::{Address, Artifacts, Cluster, Host as HostConfig, load, set};
+use crate::facts::{Os, Probes};
+use crate::failure::{Failure, Kind};
+use crate::op::Release;
+use crate::phase::needs::Needs;
+use crate::phase::plan::Selection;
+use crate::phase::preflight::Ignore;
+use crate::phase::survey::Desired;
+use crate::remote::{Host, Query};
+use crate::ui::Ui;
+
+/// Every description that is meant, with the flags' changes.
+pub(super) struct Wanted {
+    descriptions: Vec<Desired>,
+    architectures: Vec<String>,
+    /// Where files and images come from.
+    pub(super) artifacts: Artifacts,
+}
+
+impl Wanted {
+    /// Reads the files. Secrets are neither needed nor read.
+    pub(super) fn of(content: &Content) -> Result<Self, Failure> {
+        let architectures = content.arch.clone();
+        if let Some(arch) = architectures.iter().find(|arch| !["amd64", "arm64"].contains(&arch.as_str())) {
+            let message = format!("`{arch}` is not an architecture that Kubernetes is released for here");
+            return Err(Failure::new(Kind::Usage, message).hint("--arch amd64, arm64 or amd64,arm64"));
+        }
+        let mut clusters = Vec::new();
+        for path in &content.config {
+            clusters.push(load::load_with(path, session::RULES)?);
+        }
+        if clusters.is_empty() {
+            clusters.push(anywhere()?);
+        }
+        let mut descriptions = Vec::new();
+        let mut artifacts = Artifacts::default();
+        for cluster in &clusters {
+            let versions = content.kubernetes_version.iter().map(|version| format!("kubernetes.version={version}"));
+            let mut versions: Vec<Option<String>> = versions.map(Some).collect();
+            if versions.is_empty() {
+                versions.push(None);
+            }
+            for version in versions {
+                let cluster = described(cluster, version, content)?;
+                artifacts = cluster.spec.artifacts.clone();
+                descriptions.push(desired(cluster, content)?);
+            }
+        }
+        Ok(Self { descriptions, architectures, artifacts })
+    }
+
+    /// What all of them need on hosts of this distribution.
+    pub(super) fn needs(&self, os: &Os) -> Result<Needs, Failure> {
+        let mut needs = Needs::default();
+        for desired in &self.descriptions {
+            needs.add(desired, &self.architectures, os)?;
+        }
+        Ok(needs)
+    }
+
+    /// Asks the sources, and the machines that know packages. Changes nothing anywhere.
+    pub(super) async fn ask(&self, ui: &Ui, from: &PackagesFrom) -> Result<(Gathered, Needs), Failure> {
+        let needs = self.needs(&Os::expected())?;
+        let title = format!("ask for {} files and {} images", needs.files.len(), needs.images.len());
+        let progress = Progress::start(ui, "mirror", "mirror/ask", title);
+        let architectures = Architectures::These(self.architectures.clone());
+        let asked = Gathered::ask(&self.artifacts, &needs.files, &needs.images, &architectures).await;
+        let mut gathered = progress.end(asked)?;
+        for host in &from.hosts {
+            gathered.packages.push(self.packages(ui, from, host).await?);
+        }
+        Ok((gathered, needs))
+    }
+
+    async fn packages(
+        &self,
+        ui: &Ui,
+        from: &PackagesFrom,
+        host: &str,
+    ) -> Result<(Release, Vec<String>, Vec<packages::Archive>), Failure> {
+        let (host, label, os, arch) = connect(ui, from, host).await?;
+        let names: Vec<String> = self.needs(&os)?.packages.into_iter().collect();
+        let release = Release { distribution: os.id, version: os.version, arch };
+        let title = format!("ask for the packages of {release} that {} takes", names.join(", "));
+        let progress = Progress::start(ui, &label, "mirror/packages", title);
+        let archives = match names.is_empty() {
+            true => Ok(Vec::new()),
+            false => packages::ask(&host, &label, &names).await,
+        };
+        Ok((release, names, progress.end(archives)?))
+    }
+}
+
+/// A machine that knows packages, with its distribution and architecture.
+async fn connect(ui: &Ui, from: &PackagesFrom, text: &str) -> Result<(Host, String, Os, String), Failure> {
+    let (user, address) = text.rsplit_once('@').map_or((None, text), |(user, address)| (Some(user), address));
+    let address: Address = address.parse().map_err(|error| Failure::new(Kind::Usage, format!("{error}")))?;
+    let mut config = HostConfig::at(address, user.map(str::to_owned));
+    config.ssh.identity.clone_from(&from.identity);
+    let target = Target {
+        host: None,
+        config: None,
+        identity: None,
+        ssh_config: from.ssh_config.clone(),
+        name: None,
+        set: Vec::new(),
+        yes: from.yes,
+    };
+    let host = session::connect(ui, &target, &config).await?;
+    let facts = host.facts(&Probes::default()).await.map_err(|error| session::unreachable(&error, &config))?;
+    let label = config.label();
+    let arch = facts.release_arch().ok_or_else(|| {
+        Failure::new(Kind::Preflight, format!("{label} is a {}: its packages are of no use to hosts", facts.machine))
+    })?;
+    Ok((host, label, facts.os, arch.into()))
+}
+
+/// A cluster of etcdless's defaults.
+fn anywhere() -> Result<Cluster, Failure> {
+    let unlikely = |error: String| Failure::new(Kind::Internal, error);
+    let name = "mirror".parse().map_err(|error| unlikely(format!("{error}")))?;
+    let address: Address = "local".parse().map_err(|error| unlikely(format!("{error}")))?;
+    Ok(Cluster::of(name, vec![HostConfig::at(address, None)]))
+}
+
+fn described(cluster: &Cluster, version: Option<String>, content: &Content) -> Result<Cluster, Failure> {
+    let mut items: Vec<String> = version.into_iter().collect();
+    items.extend(content.mirror.iter().map(|mirror| format!("artifacts.mirror={mirror}")));
+    items.extend(content.registry.iter().map(|registry| format!("artifacts.registry={registry}")));
+    items.extend(content.set.iter().cloned());
+    set::set_with(cluster, &items, session::RULES)
+}
+
+fn desired(cluster: Cluster, content: &Content) -> Result<Desired, Failure> {
+    Ok(Desired {
+        assets: Assets::load(content.assets.as_deref())?,
+        credentials: Credentials::placeholders(&cluster),
+        manifest: session::manifest(&cluster)?,
+        scripts: session::scripts(&cluster)?,
+        selection: Selection::default(),
+        ignore: Ignore::default(),
+        supply: Supply::Sources(cluster.spec.artifacts.clone()),
+        run: session::run_id(),
+        cluster,
+    })
+}
+
+/// What people call a set of names: `haproxy, socat`; `none`.
+pub(super) fn listed(names: &BTreeSet<String>) -> String {
+    match names.is_empty() {
+        true => "none".into(),
+        false => names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+    }
+}

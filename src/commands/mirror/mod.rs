@@ -1,0 +1,17 @@
+//! `mirror`: what clusters need from outside.
+
+mod content;
+mod list;
+mod save;
+mod verify;
+
+use super::Ended;
+use crate::cli::mirror::Mirror;
+
+pub(super) async fn run(args: Mirror) -> Result<(), Ended> {
+    match args {
+        Mirror::List(args) => list::run(args).await,
+        Mirror::Save(args) => save::run(args).await,
+        Mirror::Verify(args) => verify::run(args).await,
+    }
+}
