@@ -1,6 +1,8 @@
 //! Sources, downloads and images against servers on loopback that serve, refuse, lie and hang up.
 #![expect(clippy::unwrap_used)]
 
+#[path = "artifact/bundle.rs"]
+mod bundle;
 #[path = "artifact/downloads.rs"]
 mod downloads;
 #[path = "artifact/images.rs"]

@@ -56,17 +56,22 @@ impl Bundle {
         };
         let mut file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
-        let sum = entry(&mut file, SUM_SIZE).map_err(|error| ended(error, &foreign, &unreadable))?;
-        if sum.header != layout::header(SUM, SUM_SIZE) {
-            // One wrong bit in the first block of a bundle is not another kind of file.
-            let like = sum.content.ends_with(format!("  {MANIFEST}\n").as_bytes());
-            return Err(if like { damaged(SUM, "has a wrong header") } else { foreign() });
-        }
-        let mut header = [0; layout::BLOCK as usize];
         let truncated = || {
             failure(format!("the bundle {shown} is truncated: it ends after {length} bytes, within {MANIFEST}"))
                 .hint("copy it again")
         };
+        let mut header = [0; layout::BLOCK as usize];
+        file.read_exact(&mut header).map_err(|error| ended(error, &foreign, &unreadable))?;
+        let is_bundle = header[..] == layout::header(SUM, SUM_SIZE);
+        let mut sum = [0; layout::BLOCK as usize];
+        let early = || if is_bundle { truncated() } else { foreign() };
+        file.read_exact(&mut sum).map_err(|error| ended(error, early, &unreadable))?;
+        let sum = &sum[..SUM_SIZE as usize];
+        if !is_bundle {
+            // One wrong bit in the first block of a bundle is not another kind of file.
+            let like = sum.ends_with(format!("  {MANIFEST}\n").as_bytes());
+            return Err(if like { damaged(SUM, "has a wrong header") } else { foreign() });
+        }
         file.read_exact(&mut header).map_err(|error| ended(error, &truncated, &unreadable))?;
         let digits = std::str::from_utf8(&header[124..135]).ok();
         let size = digits.and_then(|digits| u64::from_str_radix(digits, 8).ok()).filter(|size| *size <= LARGEST);
@@ -74,7 +79,7 @@ impl Bundle {
         let size = size.ok_or_else(|| damaged(MANIFEST, "has a wrong header"))?;
         let mut text = vec![0; size as usize];
         file.read_exact(&mut text).map_err(|error| ended(error, &truncated, &unreadable))?;
-        if archive::sum(&text).as_bytes() != sum.content {
+        if archive::sum(&text).as_bytes() != sum {
             return Err(damaged(MANIFEST, &format!("has not the SHA-256 that {SUM} says, or {SUM} itself is wrong")));
         }
         let manifest: Manifest = serde_json::from_slice(&text)
@@ -165,22 +170,6 @@ impl Bundle {
     }
 }
 
-/// The first entry of an archive, as it is.
-struct Raw {
-    header: Vec<u8>,
-    content: Vec<u8>,
-}
-
-/// Reads an entry of this size with the rest of its last block.
-fn entry(file: &mut impl Read, size: u64) -> io::Result<Raw> {
-    let mut header = vec![0; layout::BLOCK as usize];
-    file.read_exact(&mut header)?;
-    let mut content = vec![0; size.next_multiple_of(layout::BLOCK) as usize];
-    file.read_exact(&mut content)?;
-    content.truncate(size as usize);
-    Ok(Raw { header, content })
-}
-
 /// An early end is one thing, a disk that cannot be read another.
 fn ended(error: io::Error, early: impl Fn() -> Failure, unreadable: impl Fn(io::Error) -> Failure) -> Failure {
     if error.kind() == io::ErrorKind::UnexpectedEof { early() } else { unreadable(error) }
@@ -190,7 +179,8 @@ fn ended(error: io::Error, early: impl Fn() -> Failure, unreadable: impl Fn(io::
 fn compare(file: &mut impl Read, entry: &Entry) -> io::Result<Option<&'static str>> {
     let mut header = vec![0; layout::BLOCK as usize];
     file.read_exact(&mut header)?;
-    let (mut chunk, mut hash, mut left) = (vec![0; CHUNK], Sha256::new(), entry.size);
+    let (mut hash, mut left) = (Sha256::new(), entry.size);
+    let mut chunk = vec![0; usize::try_from(left).unwrap_or(CHUNK).min(CHUNK)];
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
         file.read_exact(&mut chunk[..count])?;
