@@ -1,5 +1,7 @@
 //! The command line: types only.
 
+pub mod mirror;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -55,6 +57,9 @@ pub enum Command {
     Remove(Remove),
     /// Take a host, or a whole cluster, apart, and prove that nothing is left.
     Reset(Reset),
+    /// Bring files and images to where no internet is.
+    #[command(subcommand)]
+    Mirror(mirror::Mirror),
     /// Print the JSON Schema of cluster.yaml, for editors.
     Schema,
     /// See who holds a host's lock; --force ends that run.

@@ -7,6 +7,7 @@ mod init;
 mod join;
 mod kubeconfig;
 mod kubectl;
+mod mirror;
 mod plain;
 mod remove;
 mod render;
@@ -52,6 +53,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Assets(args) => assets::run(&args)?,
         Command::Remove(args) => remove::run(args).await?,
         Command::Reset(args) => reset::run(args).await?,
+        Command::Mirror(args) => mirror::run(args).await?,
         Command::Schema => plain::schema(),
         Command::Unlock(args) => unlock::run(args).await?,
         Command::Completions { shell } => plain::completions(shell),

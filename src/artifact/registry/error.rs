@@ -13,6 +13,22 @@ pub(super) fn is_refusal(error: &OciDistributionError) -> bool {
     matches!(status(error), Some(401 | 403))
 }
 
+/// Whether a registry does not have what it was asked for.
+pub(super) fn is_absent(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::RegistryError { envelope, .. } => has(envelope, &ABSENT),
+        error => status(error) == Some(404),
+    }
+}
+
+/// Whether the registry did not understand what it was asked.
+pub(super) fn is_bad_request(error: &OciDistributionError) -> bool {
+    status(error) == Some(400)
+}
+
+const ABSENT: [OciErrorCode; 4] =
+    [OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown, OciErrorCode::BlobUnknown, OciErrorCode::NotFound];
+
 /// The HTTP status of an answer, as far as the client kept it.
 fn status(error: &OciDistributionError) -> Option<u16> {
     match error {
@@ -48,17 +64,8 @@ pub(super) fn why(error: &OciDistributionError, login: &Login) -> String {
             }
             _ => format!("{url} does not let anybody do this without a login (HTTP 403)"),
         },
-        (Some(404), _) => format!("{url} is not there"),
+        _ if is_absent(error) => format!("{url} is not there"),
         (_, OciDistributionError::RegistryError { envelope, .. }) => {
-            let absent = [
-                OciErrorCode::ManifestUnknown,
-                OciErrorCode::NameUnknown,
-                OciErrorCode::BlobUnknown,
-                OciErrorCode::NotFound,
-            ];
-            if has(envelope, &absent) {
-                return format!("{url} is not there");
-            }
             let messages: Vec<&str> = envelope.errors.iter().map(|error| error.message.as_str()).collect();
             format!("{url}: {}", messages.join(", "))
         }

@@ -1,0 +1,157 @@
+//! `mirror push`: images from where they are published, or from `artifacts.registry`, into a registry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::super::{Ended, session};
+use crate::artifact::image::{Architectures, Blob, Image};
+use crate::artifact::registry::{Names, Progress, Push, Registry, Tally};
+use crate::cli::mirror::MirrorPush;
+use crate::failure::{Failure, Kind};
+use crate::ui::{self, Event, Format, Ui};
+
+/// How many images are looked at at a time.
+const SIDE_BY_SIDE: usize = 4;
+
+pub(super) async fn run(args: MirrorPush) -> Result<(), Ended> {
+    let cluster = super::describe(&args.wanted)?;
+    let wanted = architectures(&args.arch)?;
+    let names = if args.flat { Names::Flat } else { Names::Whole };
+    let target = Registry::at(&args.registry, names, args.trust.registry_ca.as_deref())?;
+    let source = Registry::of(&cluster.spec.artifacts)?;
+    let references = super::images(&cluster);
+    let names = target.names(&references)?;
+    let run = Run { push: Push::new(target.clone(), args.concurrency.into()), host: target.host().to_owned(), source };
+    session::under_ui(args.show, |ui, interrupt| async move {
+        let started = Instant::now();
+        // Whoever may not push is told before anything is read.
+        if let Some(reference) = references.first() {
+            run.push.enter(reference).await?;
+        }
+        ui.note(None, format!("reading what {} images consist of", references.len()));
+        let images = run.trees(&references, &wanted).await?;
+        if args.dry_run {
+            return run.plan(&ui, &images, &names).await;
+        }
+        interrupt.applying.store(true, Ordering::Relaxed);
+        let total = run.all(&ui, &images, &interrupt.stop).await?;
+        let (seconds, changes) = (started.elapsed().as_secs_f64(), total.moved + total.mounted + total.manifests);
+        tell(&ui, &run.host, total, seconds);
+        ui.emit(Event::Finished { changes, seconds });
+        Ok(())
+    })
+    .await
+}
+
+/// A push from a source into a registry.
+struct Run {
+    push: Push,
+    /// What people call the registry.
+    host: String,
+    source: Registry,
+}
+
+impl Run {
+    async fn trees(&self, references: &[String], wanted: &Architectures) -> Result<Vec<Image>, Failure> {
+        let images = stream::iter(references).map(|reference| self.source.image(reference, wanted));
+        images.buffered(SIDE_BY_SIDE).try_collect().await
+    }
+
+    /// What a push would send; each blob counts for the first image that has it.
+    async fn plan(&self, ui: &Ui, images: &[Image], names: &[String]) -> Result<(), Failure> {
+        let missing = stream::iter(images).map(|image| self.push.missing(image)).buffered(SIDE_BY_SIDE);
+        let missing: Vec<Vec<Blob>> = missing.try_collect().await?;
+        let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+        let mut lines = vec![];
+        for ((image, name), blobs) in images.iter().zip(names).zip(missing) {
+            let new: Vec<Blob> =
+                blobs.into_iter().filter(|blob| counted.insert(blob.digest.clone(), blob.size).is_none()).collect();
+            let bytes = ui::bytes(new.iter().map(|blob| blob.size).sum());
+            let change = format!("{} of {} blobs, {bytes}", new.len(), image.blobs().len());
+            lines.push(format!("{name}: {change}"));
+            let (host, step) = (self.host.clone(), format!("push/{}", image.reference));
+            ui.emit(Event::Planned { host, step, title: name.clone(), change });
+        }
+        if ui.format() == Format::Text {
+            let bytes = ui::bytes(counted.values().sum());
+            lines.push(format!("{} images, {} blobs to move ({bytes})", images.len(), counted.len()));
+            ui.settled().await;
+            ui::result(&lines.join("\n"));
+        }
+        Ok(())
+    }
+
+    /// Pushes all of them. After a first Ctrl-C those that began are finished.
+    async fn all(&self, ui: &Ui, images: &[Image], stop: &std::sync::atomic::AtomicBool) -> Result<Tally, Failure> {
+        let pushed = stream::iter(images).map(|image| async move {
+            if stop.load(Ordering::Relaxed) { Ok(Tally::default()) } else { self.one(ui, image).await }
+        });
+        let add = |all: Tally, one: Tally| std::future::ready(Ok(all + one));
+        let total = pushed.buffer_unordered(SIDE_BY_SIDE).try_fold(Tally::default(), add).await?;
+        if total.images < images.len() {
+            let message = format!("interrupted: {} of {} images are in {}", total.images, images.len(), self.host);
+            return Err(Failure::new(Kind::Interrupted, message).hint("run the same command again to go on"));
+        }
+        Ok(total)
+    }
+
+    async fn one(&self, ui: &Ui, image: &Image) -> Result<Tally, Failure> {
+        let (host, step) = (self.host.clone(), format!("push/{}", image.reference));
+        let title = format!("push {}", image.reference);
+        ui.emit(Event::StepStarted { host: host.clone(), step: step.clone(), title: title.clone() });
+        let started = Instant::now();
+        let total = image.blobs().iter().map(|blob| blob.size).sum();
+        let source = |blob: &Blob| {
+            let (source, reference, blob) = (self.source.clone(), image.reference.clone(), blob.clone());
+            async move { source.blob(&reference, &blob, 0).await }
+        };
+        let pushed = self.push.image(image, source, progress(ui, &host, &step, total)).await;
+        let seconds = started.elapsed().as_secs_f64();
+        ui.emit(match &pushed {
+            Ok(_) => Event::StepDone { host, step, title, seconds },
+            Err(failure) => Event::StepFailed { host, step, title, message: failure.message.clone() },
+        });
+        pushed
+    }
+}
+
+/// Shows how far an image is, each whole percent once.
+fn progress(ui: &Ui, host: &str, step: &str, total: u64) -> Progress {
+    let (ui, host, step, so_far) = (ui.clone(), host.to_owned(), step.to_owned(), AtomicU64::new(0));
+    Arc::new(move |bytes| {
+        let before = so_far.fetch_add(bytes, Ordering::Relaxed);
+        let done = before + bytes;
+        if before * 100 / total.max(1) < done * 100 / total.max(1) {
+            ui.emit(Event::StepBytes { host: host.clone(), step: step.clone(), done, total });
+        }
+    })
+}
+
+fn tell(ui: &Ui, host: &str, total: Tally, seconds: f64) {
+    let Tally { images, moved, bytes, mounted, present, .. } = total;
+    match ui.format() {
+        Format::Text => ui::result(&format!(
+            "{images} images are in {host}: {moved} blobs moved ({} in {}), {mounted} mounted, {present} were there",
+            ui::bytes(bytes),
+            ui::elapsed(seconds)
+        )),
+        Format::Json => ui.emit(Event::Pushed { host: host.into(), images, moved, bytes, mounted, present }),
+    }
+}
+
+/// `--arch`: names, or all.
+fn architectures(archs: &[String]) -> Result<Architectures, Failure> {
+    let good = |arch: &String| !arch.is_empty() && arch.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    match archs {
+        [all] if all == "all" => Ok(Architectures::All),
+        archs if archs.iter().all(good) && !archs.iter().any(|arch| arch == "all") => {
+            Ok(Architectures::These(archs.to_vec()))
+        }
+        _ => Err(Failure::new(Kind::Usage, format!("--arch {} is not a list of architectures", archs.join(",")))
+            .hint("write amd64, arm64, both with a comma, or `all` alone")),
+    }
+}
