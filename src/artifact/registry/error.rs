@@ -56,8 +56,10 @@ pub(super) fn why(error: &OciDistributionError, login: &Login) -> String {
         OciDistributionError::RequestError(error) => error.url().map_or_else(|| "it".into(), ToString::to_string),
         _ => "it".into(),
     };
+    // What follows is the registry's own business, and long.
+    let url = url.split('?').next().unwrap_or_default();
     match (status(error), error) {
-        (Some(401), _) => refused(&url, login),
+        (Some(401), _) => refused(url, login),
         (Some(403), _) => match login {
             Login::User { name, file, .. } => {
                 format!("{url} does not let {name} do this (HTTP 403; the login is from {})", file.display())
@@ -66,12 +68,22 @@ pub(super) fn why(error: &OciDistributionError, login: &Login) -> String {
         },
         _ if is_absent(error) => format!("{url} is not there"),
         (_, OciDistributionError::RegistryError { envelope, .. }) => {
-            let messages: Vec<&str> = envelope.errors.iter().map(|error| error.message.as_str()).collect();
-            format!("{url}: {}", messages.join(", "))
+            format!("{url}: {}", messages(envelope))
+        }
+        (Some(code), OciDistributionError::ServerError { message, .. }) => {
+            match serde_json::from_str::<OciEnvelope>(message) {
+                Ok(envelope) => format!("{url} answers HTTP {code}: {}", messages(&envelope)),
+                Err(_) => format!("{url} answers HTTP {code}"),
+            }
         }
         (Some(code), _) => format!("{url} answers HTTP {code}"),
         (None, error) => http::cause(error),
     }
+}
+
+fn messages(envelope: &OciEnvelope) -> String {
+    let messages: Vec<&str> = envelope.errors.iter().map(|error| error.message.as_str()).collect();
+    messages.join(", ")
 }
 
 fn refused(url: &str, login: &Login) -> String {

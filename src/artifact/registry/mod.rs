@@ -312,4 +312,17 @@ mod tests {
             format!("r.example/pause@{digest}")
         );
     }
+
+    #[test]
+    fn two_images_of_one_name_are_refused() {
+        let names = |names, references: &[&str]| {
+            let registry = Registry::at("r.example/system", names, None).unwrap();
+            registry.names(&references.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let both = ["docker.io/rancher/kine:v1", "quay.io/other/kine:v1"];
+        assert_eq!(names(Names::Whole, &both).unwrap()[1], "r.example/system/quay.io/other/kine:v1");
+        let failure = names(Names::Flat, &both).unwrap_err();
+        assert_eq!(failure.message, format!("{} and {} would both be r.example/system/kine:v1", both[0], both[1]));
+        assert!(names(Names::Flat, &["docker.io/rancher/kine:v1", "docker.io/rancher/kine:v2"]).is_ok());
+    }
 }

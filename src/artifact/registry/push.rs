@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use oci_client::Reference;
 use oci_client::RegistryOperation;
 use oci_client::errors::OciDistributionError;
@@ -68,19 +68,23 @@ pub struct Push {
     target: Registry,
     /// How many blobs are under way.
     gate: Semaphore,
+    /// By digest.
     known: Mutex<HashMap<String, Known>>,
+    /// By digest, the images that have the blob, where there are several: an earlier push may have got it to any of them.
+    owners: HashMap<String, Vec<String>>,
 }
 
 impl Push {
-    /// Into `target`, with so many blobs side by side.
-    pub fn new(target: Registry, concurrency: usize) -> Self {
-        Self { target, gate: Semaphore::new(concurrency), known: Mutex::default() }
-    }
-
-    /// Logs in, and fails where the registry cannot be reached or does not know us. Nothing is changed.
-    pub async fn enter(&self, reference: &str) -> Result<(), Failure> {
-        let at = Destination::new(&self.target, reference).await?;
-        at.digest(&at.root()).await.map(|_| ())
+    /// Of these images into `target`, with so many blobs side by side.
+    pub fn new(target: Registry, images: &[Image], concurrency: usize) -> Self {
+        let mut owners: HashMap<String, Vec<String>> = HashMap::new();
+        for image in images {
+            for blob in image.blobs() {
+                owners.entry(blob.digest.clone()).or_default().push(image.reference.clone());
+            }
+        }
+        owners.retain(|_, images| images.len() > 1);
+        Self { target, gate: Semaphore::new(concurrency), known: Mutex::default(), owners }
     }
 
     /// The blobs of an image that are not there.
@@ -128,7 +132,7 @@ impl Push {
         let tally = if at.has(blob).await? {
             progress(blob.size);
             Tally { present: 1, ..Tally::default() }
-        } else if at.mount(blob, known.as_ref()).await {
+        } else if at.mount(blob, self.elsewhere(blob, known.take()).await?.as_ref()).await {
             progress(blob.size);
             Tally { mounted: 1, ..Tally::default() }
         } else {
@@ -137,6 +141,28 @@ impl Push {
         };
         *known = Some(at.place.asked.clone());
         Ok(tally)
+    }
+
+    /// Another repository that has a blob.
+    async fn elsewhere(&self, blob: &Blob, known: Option<Reference>) -> Result<Option<Reference>, Failure> {
+        if known.is_some() {
+            return Ok(known);
+        }
+        for reference in self.owners.get(&blob.digest).into_iter().flatten() {
+            let at = Destination::new(&self.target, reference).await?;
+            if at.has(blob).await? {
+                return Ok(Some(at.place.asked));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Registry {
+    /// Whether an image can be pushed here, as far as that shows before anything is changed: the registry is reached and knows us.
+    pub async fn admits(&self, reference: &str) -> Result<(), Failure> {
+        let at = Destination::new(self, reference).await?;
+        at.digest(&at.root()).await.map(|_| ())
     }
 }
 
@@ -191,6 +217,12 @@ impl Destination {
         match self.registry.0.client.fetch_manifest_digest(name, &self.login.auth()).await {
             Ok(digest) => Ok(Some(digest)),
             Err(error) if error::is_absent(&error) => Ok(None),
+            // That is how Go's servers answer to plain HTTP where they speak TLS.
+            Err(error) if error::is_bad_request(&error) && !self.registry.is_secure() => {
+                let host = self.place.asked.registry();
+                let failure = self.failed(Kind::Connection, &error::why(&error, &self.login));
+                Err(failure.hint(format!("it may want HTTPS: name it {host}, without http://")))
+            }
             Err(error) => Err(self.failure("", &error)),
         }
     }
@@ -268,9 +300,6 @@ impl Destination {
             OciDistributionError::RequestError(request) if request.is_connect() => {
                 (Kind::Connection, unreached(&why, host))
             }
-            error if error::is_bad_request(error) && !self.registry.is_secure() => {
-                (Kind::Connection, format!("it may want HTTPS: name it {host}, without http://"))
-            }
             _ => (Kind::Step, AGAIN.into()),
         };
         self.failed(kind, &format!("{what}{why}")).hint(hint)
@@ -291,6 +320,9 @@ fn unreached(why: &str, host: &str) -> String {
 }
 
 /// A blob's bytes on their way; an error of the source is kept, since the client would hide it in one of its own.
+///
+/// Each chunk waits for the one behind it: the last goes only once the source has found the digest right, since a registry that has as many
+/// bytes as it wants asks for no more.
 fn body(
     source: impl Future<Output = Result<Chunks, Failure>> + Send + 'static,
     sent: Arc<AtomicU64>,
@@ -302,12 +334,27 @@ fn body(
         broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure.hint(AGAIN));
         OciDistributionError::IoError(error)
     };
-    let chunks = stream::once(source)
-        .map(|opened| opened.map(|chunks| chunks.map_err(|error| Failure::new(Kind::Step, error.to_string()))));
-    chunks.try_flatten().map_err(keep).inspect_ok(move |chunk| {
+    let opened = async move { Ok::<_, Failure>(source.await?.map_err(lost).boxed()) };
+    let chunks: BoxStream<'static, Result<Bytes, Failure>> = stream::once(opened).try_flatten().boxed();
+    let late = stream::try_unfold((chunks, None), |(mut chunks, mut held)| async move {
+        loop {
+            let next = chunks.try_next().await?;
+            let ended = next.is_none();
+            match std::mem::replace(&mut held, next) {
+                Some(chunk) => return Ok(Some((chunk, (chunks, held)))),
+                None if ended => return Ok(None),
+                None => {}
+            }
+        }
+    });
+    late.map_err(keep).inspect_ok(move |chunk| {
         sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         progress(chunk.len() as u64);
     })
+}
+
+fn lost(error: io::Error) -> Failure {
+    Failure::new(Kind::Step, error.to_string())
 }
 
 /// Waits for work as long as bytes move.

@@ -25,15 +25,16 @@ pub(super) async fn run(args: MirrorPush) -> Result<(), Ended> {
     let source = Registry::of(&cluster.spec.artifacts)?;
     let references = super::images(&cluster);
     let names = target.names(&references)?;
-    let run = Run { push: Push::new(target.clone(), args.concurrency.into()), host: target.host().to_owned(), source };
     session::under_ui(args.show, |ui, interrupt| async move {
         let started = Instant::now();
         // Whoever may not push is told before anything is read.
         if let Some(reference) = references.first() {
-            run.push.enter(reference).await?;
+            target.admits(reference).await?;
         }
         ui.note(None, format!("reading what {} images consist of", references.len()));
-        let images = run.trees(&references, &wanted).await?;
+        let images = trees(&source, &references, &wanted).await?;
+        let push = Push::new(target.clone(), &images, args.concurrency.into());
+        let run = Run { push, host: target.host().to_owned(), source };
         if args.dry_run {
             return run.plan(&ui, &images, &names).await;
         }
@@ -47,6 +48,11 @@ pub(super) async fn run(args: MirrorPush) -> Result<(), Ended> {
     .await
 }
 
+async fn trees(source: &Registry, references: &[String], wanted: &Architectures) -> Result<Vec<Image>, Failure> {
+    let images = stream::iter(references).map(|reference| source.image(reference, wanted));
+    images.buffered(SIDE_BY_SIDE).try_collect().await
+}
+
 /// A push from a source into a registry.
 struct Run {
     push: Push,
@@ -56,11 +62,6 @@ struct Run {
 }
 
 impl Run {
-    async fn trees(&self, references: &[String], wanted: &Architectures) -> Result<Vec<Image>, Failure> {
-        let images = stream::iter(references).map(|reference| self.source.image(reference, wanted));
-        images.buffered(SIDE_BY_SIDE).try_collect().await
-    }
-
     /// What a push would send; each blob counts for the first image that has it.
     async fn plan(&self, ui: &Ui, images: &[Image], names: &[String]) -> Result<(), Failure> {
         let missing = stream::iter(images).map(|image| self.push.missing(image)).buffered(SIDE_BY_SIDE);
