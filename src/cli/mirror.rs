@@ -56,7 +56,7 @@ Examples:
   etcdless mirror push --kubernetes-version v1.34.4 --flat img.example.com/system
   etcdless mirror push img.example.com --registry-ca ca.pem --arch amd64,arm64")]
 pub struct MirrorPush {
-    /// Where to: [http[s]://]HOST[:PORT][/PATH].
+    /// Where to: `[http[s]://]HOST[:PORT][/PATH]`.
     pub registry: String,
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
@@ -117,7 +117,7 @@ Examples:
   etcdless mirror images tag img.example.com/system/kine:v0.16.4 img.example.com/system/kine:stable
   etcdless mirror images tag http://10.0.0.5:5000/registry.k8s.io/pause:3.10.1 10.0.0.5:5000/system/pause:3.10.1")]
 pub struct ImagesTag {
-    /// The image: HOST[:PORT]/NAME:TAG.
+    /// The image: `HOST[:PORT]/NAME:TAG`.
     pub source: String,
     /// Its new name.
     pub target: String,

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::images::{KINE, upstream};
+use crate::http;
+use crate::images::{KINE, REFERENCES, upstream};
 use crate::server::{Server, etcdless, installed, push, pushing, ran, write};
 
 /// Lets in `me` with the password `right`, by bcrypt.
@@ -101,6 +102,42 @@ fn a_source_with_a_login() {
     write(home.path().join(".config/containers/auth.json"), logins(&source.address, "bWU6cmlnaHQ="));
     ran(list())
         .failed(6, &[&format!("http://{}/v2/docker.io/rancher/kine/manifests/v0.16.4 is not there", source.address)]);
+}
+
+/// A registry that sends to another server for tokens, which gives one for everything, or for nothing.
+async fn with_tokens(gives: bool) -> (http::Server, http::Server) {
+    let scope = |reference: &&str| {
+        let name = reference.rsplit_once(':').unwrap().0.replace('/', "%2F");
+        format!("/token?scope=repository%3A{name}%3Apull%2Cpush&service=here")
+    };
+    let token = |path| (path, http::ok(r#"{ "token": "t" }"#));
+    let tokens = http::Server::start(REFERENCES.iter().filter(|_| gives).map(scope).map(token)).await;
+    let challenge = format!("Bearer realm=\"http://{}/token\",service=\"here\"", tokens.address);
+    let asks = http::Answer { headers: vec![("WWW-Authenticate", challenge)], ..http::status(401) };
+    (http::Server::start([("/v2/".to_owned(), asks)]).await, tokens)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_asked_for_by_who_writes() {
+    if !installed() {
+        return;
+    }
+    let (source, _) = upstream();
+    for gives in [true, false] {
+        let (registry, tokens) = with_tokens(gives).await;
+        let home = tempfile::tempdir().unwrap();
+        write(home.path().join(".docker/config.json"), logins(&registry.address, "bWU6cmlnaHQ="));
+        let url = format!("http://{}", registry.address);
+        let plan = ran(etcdless(home.path(), &pushing(&source.address, &url, &["--dry-run"])));
+        if !gives {
+            let said = format!("cannot be pushed to {}: it refuses the login of me from ", registry.address);
+            plan.failed(4, &[&said, "docker login"]);
+            continue;
+        }
+        assert!(plan.ok().contains("9 images, 28 blobs to move"));
+        let seen = tokens.seen();
+        assert!(!seen.is_empty() && seen.iter().all(|asked| asked.contains("pull%2Cpush")), "{seen:?}");
+    }
 }
 
 #[test]
