@@ -41,14 +41,16 @@ pub struct Trust {
 /// `mirror push`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Digests stay as upstream made them. What the registry has already is not sent again: a second run moves nothing, and one that
-was cut off goes on where it stopped. The tag is written last, so that an image is there whole or not at all.
+Digests stay as upstream made them. What the registry has already is not sent again: a second
+run moves nothing, and one that was cut off goes on where it stopped. The tag is written last, so
+that an image is there whole or not at all.
 
-Logins are those of `docker login`, `podman login` and `skopeo login`: DOCKER_CONFIG, REGISTRY_AUTH_FILE and credential helpers
-count. HTTPS is spoken unless REGISTRY starts with http://, on loopback, too.
+Logins are those of `docker login`, `podman login` and `skopeo login`, with DOCKER_CONFIG,
+REGISTRY_AUTH_FILE and credential helpers. HTTPS is spoken unless REGISTRY starts with http://,
+on loopback, too.
 
-Names: REGISTRY/registry.k8s.io/kube-proxy:v1.34.4, for `artifacts.registry`; with --flat REGISTRY/kube-proxy:v1.34.4, as kubeadm's
-imageRepository has them.
+Names are REGISTRY/registry.k8s.io/kube-proxy:v1.34.4, as `artifacts.registry` expects them; with
+--flat REGISTRY/kube-proxy:v1.34.4, as kubeadm's imageRepository does.
 
 Examples:
   etcdless mirror push http://10.0.0.5:5000

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::images::{REFERENCES, upstream};
@@ -62,4 +62,27 @@ fn a_killed_push_leaves_nothing_half_there_and_goes_on() {
     for reference in REFERENCES {
         assert_eq!(target.digest(reference).as_ref(), Some(&seed.manifests[&(reference, "amd64")]), "{reference}");
     }
+}
+
+#[test]
+fn an_interrupted_push_finishes_the_images_that_began() {
+    if !installed() {
+        return;
+    }
+    let (source, seed) = upstream();
+    let target = Server::empty();
+    let url = format!("http://{}", target.address);
+    let home = tempfile::tempdir().unwrap();
+    let mut push = etcdless(home.path(), &pushing(&slow(&source.address), &url, &["--concurrency", "2"]));
+    let push = push.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    target.until(|_| (!target.sent(0).is_empty()).then_some(()));
+    assert!(Command::new("kill").args(["-INT", &push.id().to_string()]).status().unwrap().success());
+    let output = push.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+
+    let there = |reference: &&&str| target.digest(reference).as_ref() == Some(&seed.manifests[&(**reference, "amd64")]);
+    let whole = REFERENCES.iter().filter(there).count();
+    assert!((1..REFERENCES.len()).contains(&whole), "{whole} images\n{said}");
+    assert!(said.contains(&format!("interrupted: {whole} of 9 images are in {}", target.address)), "{said}");
 }
