@@ -18,6 +18,11 @@ pub enum Mirror {
     Save(Save),
     /// Read every byte of a bundle and compare it with what its manifest says.
     Verify(Verify),
+    /// Copy every image that clusters need, or that a bundle has, into a registry of your own.
+    Push(MirrorPush),
+    /// The images alone: list, tag, push.
+    #[command(subcommand)]
+    Images(MirrorImages),
 }
 
 const LIST: &str = "\
@@ -35,30 +40,35 @@ Examples:
 
 Downloads are kept in the user's cache folder: running again downloads only what is missing, and what broke off goes on.";
 
-/// Which clusters are meant, and where everything comes from.
+/// Which clusters are meant; without any, one of etcdless's defaults.
 #[derive(Debug, Args)]
-pub struct Content {
+pub struct Clusters {
     /// A cluster.yaml; may be repeated.
-    #[arg(short, long, value_name = "FILE", required_unless_present = "kubernetes_version")]
+    #[arg(short, long, value_name = "FILE")]
     pub config: Vec<PathBuf>,
-    /// A Kubernetes release, instead of the files' own or for a cluster of etcdless's defaults; may be repeated.
+    /// A Kubernetes release, for example v1.34.4, instead of the files' own; may be repeated.
     #[arg(long, value_name = "VERSION")]
     pub kubernetes_version: Vec<String>,
-    /// The hosts' architectures.
-    #[arg(long, value_name = "amd64,arm64", value_delimiter = ',', default_value = "amd64")]
-    pub arch: Vec<String>,
     /// Any field of cluster.yaml, for example kine.placement=systemd; may be repeated.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub set: Vec<String>,
+    /// A folder with templates/ and playbooks/ that replace the built-in files of the same name.
+    #[arg(long, value_name = "DIR")]
+    pub assets: Option<PathBuf>,
+}
+
+/// Where everything comes from, and for which machines.
+#[derive(Debug, Args)]
+pub struct Sources {
+    /// The hosts' architectures.
+    #[arg(long, value_name = "amd64,arm64", value_delimiter = ',', default_value = "amd64")]
+    pub arch: Vec<String>,
     /// Take files from this mirror in HOST/PATH form, instead of their publishers.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
     /// Take images from this registry in HOST/NAME:TAG form; plain HTTP unless it starts with https://.
     #[arg(long, value_name = "HOST:PORT")]
     pub registry: Option<String>,
-    /// A folder with templates/ and playbooks/ that replace the built-in files of the same name.
-    #[arg(long, value_name = "DIR")]
-    pub assets: Option<PathBuf>,
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub packages: PackagesFrom,
@@ -87,7 +97,10 @@ pub struct PackagesFrom {
 pub struct List {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
-    pub content: Content,
+    pub clusters: Clusters,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub sources: Sources,
     /// Names alone, a line each, for other tools; asks no source.
     #[arg(long, value_name = "KIND", conflicts_with = "output")]
     pub plain: Option<Kind>,
@@ -112,7 +125,10 @@ pub enum Kind {
 pub struct Save {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
-    pub content: Content,
+    pub clusters: Clusters,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub sources: Sources,
     /// The file to write; a bundle of that name is replaced once the new one is whole.
     #[arg(short = 'o', long = "out", value_name = "FILE")]
     pub out: PathBuf,
@@ -136,4 +152,106 @@ pub struct Verify {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub show: Show,
+}
+
+/// How a registry is reached.
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// A file of CA certificates (PEM) to trust for this registry, beside those of this machine.
+    #[arg(long, value_name = "FILE")]
+    pub registry_ca: Option<PathBuf>,
+}
+
+/// `mirror push`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Digests stay as upstream made them. What the registry has already is not sent again: a second
+run moves nothing, and one that was cut off goes on where it stopped. The tag is written last, so
+that an image is there whole or not at all.
+
+Logins are those of `docker login`, `podman login` and `skopeo login`, with DOCKER_CONFIG,
+REGISTRY_AUTH_FILE and credential helpers. HTTPS is spoken unless REGISTRY starts with http://,
+on loopback, too.
+
+Names are REGISTRY/registry.k8s.io/kube-proxy:v1.34.4, as `artifacts.registry` expects them; with
+--flat REGISTRY/kube-proxy:v1.34.4, as kubeadm's imageRepository does.
+
+Examples:
+  etcdless mirror push http://10.0.0.5:5000
+  etcdless mirror push -c cluster.yaml img.example.com --dry-run
+  etcdless mirror push --kubernetes-version v1.34.4 --flat img.example.com/system
+  etcdless mirror push --bundle demo.tar http://10.0.0.5:5000
+  etcdless mirror push img.example.com --registry-ca ca.pem --arch amd64,arm64")]
+pub struct MirrorPush {
+    /// Where to: `[http[s]://]HOST[:PORT][/PATH]`.
+    pub registry: String,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub clusters: Clusters,
+    /// Take the images from this bundle instead, all that it has. One that is based on an older one: name both, the newer one first.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "kubernetes_version", "set", "assets", "arch"])]
+    pub bundle: Vec<PathBuf>,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub trust: Trust,
+    /// Leave out where an image comes from: REGISTRY/NAME:TAG.
+    #[arg(long)]
+    pub flat: bool,
+    /// For which machines: amd64, arm64, several with commas, or `all` for upstream's whole index.
+    #[arg(long, value_name = "ARCH", value_delimiter = ',', default_value = "amd64")]
+    pub arch: Vec<String>,
+    /// How many blobs to send at once.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub concurrency: u16,
+    /// Look what is missing, and send nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `mirror images`.
+#[derive(Debug, Subcommand)]
+pub enum MirrorImages {
+    /// Print the references of all images, one a line.
+    List(ImagesList),
+    /// Give an image of a registry one more name there, without moving a blob.
+    Tag(ImagesTag),
+    /// Copy all images into a registry; the same as `mirror push`.
+    Push(MirrorPush),
+}
+
+/// `mirror images list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  etcdless mirror images list --kubernetes-version v1.34.4
+  etcdless mirror images list -c cluster.yaml --digests
+  etcdless mirror images list | xargs -n1 docker pull")]
+pub struct ImagesList {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub clusters: Clusters,
+    /// Ask for the digest of each, and print NAME:TAG@DIGEST.
+    #[arg(long)]
+    pub digests: bool,
+}
+
+/// `mirror images tag`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Both names are in one registry; plain HTTP needs http:// in front of the first.
+
+Examples:
+  etcdless mirror images tag img.example.com/system/kine:v0.16.4 img.example.com/system/kine:stable
+  etcdless mirror images tag http://10.0.0.5:5000/registry.k8s.io/pause:3.10.1 10.0.0.5:5000/system/pause:3.10.1")]
+pub struct ImagesTag {
+    /// The image: `HOST[:PORT]/NAME:TAG`.
+    pub source: String,
+    /// Its new name.
+    pub target: String,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub trust: Trust,
 }

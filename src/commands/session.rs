@@ -10,6 +10,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::Ended;
 use super::progress::Progress;
+use crate::artifact::bundle::Bundles;
 use crate::artifact::supply::Supply;
 use crate::cli::{Description, Show, Target};
 use crate::cluster::versions;
@@ -79,12 +80,23 @@ pub(super) fn bundles(cluster: &mut Cluster, paths: &[PathBuf]) {
 /// Where that comes from which hosts lack. Of bundles, every byte is read before anything is touched.
 pub(super) async fn supply(ui: &Ui, cluster: &Cluster) -> Result<Supply, Failure> {
     let artifacts = &cluster.spec.artifacts;
-    let Some(bundle) = &artifacts.bundle else { return Ok(Supply::Sources(artifacts.clone())) };
-    let title = format!("verify {}", bundle.display());
-    let progress = Progress::start(ui, "bundle", "bundle/verify", title);
-    let told = progress.bytes();
-    let opened = Supply::open(artifacts, move |done, total| told(done, total)).await;
-    progress.end(opened)
+    let bundles: Vec<PathBuf> = artifacts.bundle.iter().chain(&artifacts.bundle_base).cloned().collect();
+    match bundles.as_slice() {
+        [] => Ok(Supply::Sources(artifacts.clone())),
+        bundles => verified(ui, bundles).await.map(Supply::Bundles),
+    }
+}
+
+/// Opens bundles, and reads every byte of them.
+pub(super) async fn verified(ui: &Ui, paths: &[PathBuf]) -> Result<Bundles, Failure> {
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let progress = Progress::start(ui, "bundle", "bundle/verify", format!("verify {}", names.join(" and ")));
+    let (told, paths) = (progress.bytes(), paths.to_vec());
+    let read = tokio::task::spawn_blocking(move || {
+        let bundles = Bundles::open(&paths)?;
+        bundles.verify(told).map(|()| bundles)
+    });
+    progress.end(read.await.unwrap_or_else(|error| Err(Failure::new(Kind::Internal, error.to_string()))))
 }
 
 /// The description of `[USER@]HOST` alone.

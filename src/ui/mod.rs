@@ -159,6 +159,21 @@ pub enum Event {
         /// How many changes, or the cause.
         detail: String,
     },
+    /// Images are in a registry.
+    Pushed {
+        /// The registry.
+        host: String,
+        /// How many images.
+        images: usize,
+        /// Blobs that were sent.
+        moved: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// Blobs that the registry had in another repository.
+        mounted: usize,
+        /// Blobs that were there.
+        present: usize,
+    },
     /// The run ended well.
     Finished {
         /// How many steps changed something.

@@ -9,8 +9,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use super::{Bundle, File, Image, Packages, Platform};
-use crate::artifact::image::Blob;
+use super::{Bundle, Document, File, Image, Packages, Platform};
+use crate::artifact::image::{self, Blob};
 use crate::artifact::layout::{self, Named};
 use crate::artifact::{Item, Resolved, packages};
 use crate::failure::{Failure, Kind};
@@ -69,6 +69,21 @@ impl Bundles {
         let mut seen = BTreeSet::new();
         let all = self.0.iter().flat_map(|bundle| &bundle.manifest.images);
         all.filter(|image| seen.insert(&image.reference)).collect()
+    }
+
+    /// An image with the texts of its manifests.
+    pub async fn tree(&self, image: &Image) -> Result<image::Image, Failure> {
+        let document = async |document: &Document| -> Result<image::Document, Failure> {
+            let text = self.read(&document.blob).await?.into();
+            Ok(image::Document { blob: document.blob.clone(), media_type: document.media_type.clone(), text })
+        };
+        let mut platforms = Vec::new();
+        for platform in &image.platforms {
+            let (arch, blobs) = (platform.arch.clone(), platform.blobs.clone());
+            platforms.push(image::Platform { arch, manifest: document(&platform.manifest).await?, blobs });
+        }
+        let root = document(&image.root).await?;
+        Ok(image::Image { reference: image.reference.clone(), root, platforms })
     }
 
     /// Digest and size of a file of the catalogue.

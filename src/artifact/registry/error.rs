@@ -13,6 +13,22 @@ pub(super) fn is_refusal(error: &OciDistributionError) -> bool {
     matches!(status(error), Some(401 | 403))
 }
 
+/// Whether a registry does not have what it was asked for.
+pub(super) fn is_absent(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::RegistryError { envelope, .. } => has(envelope, &ABSENT),
+        error => status(error) == Some(404),
+    }
+}
+
+/// Whether the registry did not understand what it was asked.
+pub(super) fn is_bad_request(error: &OciDistributionError) -> bool {
+    status(error) == Some(400)
+}
+
+const ABSENT: [OciErrorCode; 4] =
+    [OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown, OciErrorCode::BlobUnknown, OciErrorCode::NotFound];
+
 /// The HTTP status of an answer, as far as the client kept it.
 fn status(error: &OciDistributionError) -> Option<u16> {
     match error {
@@ -40,31 +56,34 @@ pub(super) fn why(error: &OciDistributionError, login: &Login) -> String {
         OciDistributionError::RequestError(error) => error.url().map_or_else(|| "it".into(), ToString::to_string),
         _ => "it".into(),
     };
+    // What follows is the registry's own business, and long.
+    let url = url.split('?').next().unwrap_or_default();
     match (status(error), error) {
-        (Some(401), _) => refused(&url, login),
+        (Some(401), _) => refused(url, login),
         (Some(403), _) => match login {
             Login::User { name, file, .. } => {
                 format!("{url} does not let {name} do this (HTTP 403; the login is from {})", file.display())
             }
             _ => format!("{url} does not let anybody do this without a login (HTTP 403)"),
         },
-        (Some(404), _) => format!("{url} is not there"),
+        _ if is_absent(error) => format!("{url} is not there"),
         (_, OciDistributionError::RegistryError { envelope, .. }) => {
-            let absent = [
-                OciErrorCode::ManifestUnknown,
-                OciErrorCode::NameUnknown,
-                OciErrorCode::BlobUnknown,
-                OciErrorCode::NotFound,
-            ];
-            if has(envelope, &absent) {
-                return format!("{url} is not there");
+            format!("{url}: {}", messages(envelope))
+        }
+        (Some(code), OciDistributionError::ServerError { message, .. }) => {
+            match serde_json::from_str::<OciEnvelope>(message) {
+                Ok(envelope) => format!("{url} answers HTTP {code}: {}", messages(&envelope)),
+                Err(_) => format!("{url} answers HTTP {code}"),
             }
-            let messages: Vec<&str> = envelope.errors.iter().map(|error| error.message.as_str()).collect();
-            format!("{url}: {}", messages.join(", "))
         }
         (Some(code), _) => format!("{url} answers HTTP {code}"),
         (None, error) => http::cause(error),
     }
+}
+
+fn messages(envelope: &OciEnvelope) -> String {
+    let messages: Vec<&str> = envelope.errors.iter().map(|error| error.message.as_str()).collect();
+    messages.join(", ")
 }
 
 fn refused(url: &str, login: &Login) -> String {

@@ -4,6 +4,8 @@ mod archive;
 mod credentials;
 mod error;
 mod pull;
+mod push;
+mod tag;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,6 +24,8 @@ use crate::config::Artifacts;
 use crate::failure::{Failure, Kind};
 pub use archive::open;
 use credentials::Login;
+pub use push::{Progress, Push, Tally};
+pub use tag::tag;
 
 /// The bytes of a blob as they come.
 pub type Chunks = BoxStream<'static, std::io::Result<Bytes>>;
@@ -34,6 +38,9 @@ struct Inner {
     /// The one that holds them all.
     holder: Option<Holder>,
     client: Client,
+    /// A client that may take as long as it wants for an upload, made at the first one.
+    uploads: OnceLock<Client>,
+    ca: Vec<Certificate>,
     /// By host; a helper may ask a cloud, so each is looked up once.
     logins: Mutex<HashMap<String, Login>>,
 }
@@ -58,6 +65,8 @@ pub enum Names {
     Whole,
     /// `REGISTRY/NAME:TAG` with the last part of the name, as kubeadm's `imageRepository` wants it.
     Flat,
+    /// As they are called anyway: they come from here.
+    Own,
 }
 
 /// One image in one registry.
@@ -74,18 +83,57 @@ impl Registry {
     pub fn of(artifacts: &Artifacts) -> Result<Self, Failure> {
         let holder = artifacts.registry.as_deref().map(|registry| Holder::parse(registry, false, Names::Whole));
         let holder = holder.transpose().map_err(|message| Failure::new(Kind::Config, message))?;
-        let client = client(holder.as_ref().is_none_or(|holder| holder.secure))?.clone();
-        Ok(Self(Arc::new(Inner { holder, client, logins: Mutex::default() })))
+        Self::new(holder, None)
     }
 
     /// The registry of `[http[s]://]HOST[:PORT][/PATH]`, over HTTPS unless it says otherwise. `ca` is a file of CA certificates to trust, too.
     pub fn at(address: &str, names: Names, ca: Option<&Path>) -> Result<Self, Failure> {
         let holder = Holder::parse(address, true, names).map_err(|message| Failure::new(Kind::Usage, message))?;
-        let client = match ca {
-            Some(file) => new_client(holder.secure, certificates(file)?)?,
-            None => client(holder.secure)?.clone(),
-        };
-        Ok(Self(Arc::new(Inner { holder: Some(holder), client, logins: Mutex::default() })))
+        Self::new(Some(holder), ca)
+    }
+
+    fn new(holder: Option<Holder>, ca: Option<&Path>) -> Result<Self, Failure> {
+        let ca = ca.map(certificates).transpose()?.unwrap_or_default();
+        let secure = holder.as_ref().is_none_or(|holder| holder.secure);
+        let client = if ca.is_empty() { client(secure)?.clone() } else { new_client(config(secure, &ca))? };
+        Ok(Self(Arc::new(Inner { holder, client, uploads: OnceLock::new(), ca, logins: Mutex::default() })))
+    }
+
+    /// What each of these images is called here. Two with one name are refused.
+    pub fn names(&self, references: &[String]) -> Result<Vec<String>, Failure> {
+        let mut names: Vec<String> = vec![];
+        for reference in references {
+            let name = self.place(reference)?.asked.to_string();
+            if let Some(other) = names.iter().position(|known| *known == name) {
+                let other = &references[other];
+                let message = format!("{other} and {reference} would both be {name}");
+                return Err(
+                    Failure::new(Kind::Usage, message).hint("leave --flat out: then every name keeps its whole path")
+                );
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// `HOST[:PORT]` of the registry that holds all images, for people.
+    pub fn host(&self) -> &str {
+        self.0.holder.as_ref().map_or("upstream", |holder| &holder.host)
+    }
+
+    fn is_secure(&self) -> bool {
+        self.0.holder.as_ref().is_none_or(|holder| holder.secure)
+    }
+
+    /// The client for uploads: the other one takes a long upload for a silence, since no answer comes before its end.
+    fn uploads(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.0.uploads.get() {
+            return Ok(client);
+        }
+        let config = config(self.is_secure(), &self.0.ca);
+        let mut client = new_client(ClientConfig { read_timeout: None, use_monolithic_push: true, ..config })?;
+        client.tokens = self.0.client.tokens.clone();
+        Ok(self.0.uploads.get_or_init(|| client))
     }
 
     /// Where an image is here.
@@ -142,6 +190,7 @@ impl Holder {
         let repository = named.repository();
         let name = match self.names {
             Names::Whole => join(&[&self.path, named.registry(), repository]),
+            Names::Own => join(&[&self.path, repository]),
             Names::Flat => join(&[&self.path, repository.rsplit('/').next().unwrap_or(repository)]),
         };
         let host = self.host.clone();
@@ -177,20 +226,23 @@ fn client(secure: bool) -> Result<&'static Client, Failure> {
     if let Some(client) = cell.get() {
         return Ok(client);
     }
-    let client = new_client(secure, vec![])?;
+    let client = new_client(config(secure, &[]))?;
     Ok(cell.get_or_init(|| client))
 }
 
-fn new_client(secure: bool, ca: Vec<Certificate>) -> Result<Client, Failure> {
-    http::install_tls();
-    let config = ClientConfig {
+fn config(secure: bool, ca: &[Certificate]) -> ClientConfig {
+    ClientConfig {
         protocol: if secure { ClientProtocol::Https } else { ClientProtocol::Http },
-        extra_root_certificates: ca,
+        extra_root_certificates: ca.to_vec(),
         user_agent: http::USER_AGENT,
         connect_timeout: Some(http::CONNECT_TIMEOUT),
         read_timeout: Some(http::READ_TIMEOUT),
         ..ClientConfig::default()
-    };
+    }
+}
+
+fn new_client(config: ClientConfig) -> Result<Client, Failure> {
+    http::install_tls();
     Client::try_from(config).map_err(|error| http::unusable(&error))
 }
 
@@ -259,5 +311,18 @@ mod tests {
             name("", Names::Flat, &format!("registry.k8s.io/pause@{digest}")),
             format!("r.example/pause@{digest}")
         );
+    }
+
+    #[test]
+    fn two_images_of_one_name_are_refused() {
+        let names = |names, references: &[&str]| {
+            let registry = Registry::at("r.example/system", names, None).unwrap();
+            registry.names(&references.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let both = ["docker.io/rancher/kine:v1", "quay.io/other/kine:v1"];
+        assert_eq!(names(Names::Whole, &both).unwrap()[1], "r.example/system/quay.io/other/kine:v1");
+        let failure = names(Names::Flat, &both).unwrap_err();
+        assert_eq!(failure.message, format!("{} and {} would both be r.example/system/kine:v1", both[0], both[1]));
+        assert!(names(Names::Flat, &["docker.io/rancher/kine:v1", "docker.io/rancher/kine:v2"]).is_ok());
     }
 }

@@ -6,12 +6,14 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, TryStreamExt};
 use oci_client::Reference;
 use oci_client::client::BlobResponse;
+use oci_client::errors::OciDistributionError;
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE, OciImageIndex, OciManifest,
 };
 use tokio_util::bytes::Bytes;
 
+use super::credentials::Login;
 use super::{Chunks, Place, Registry, error};
 use crate::artifact::image::{self, Architectures, Blob, Document, Image, Platform};
 use crate::failure::{Failure, Kind};
@@ -50,6 +52,14 @@ impl Registry {
         Ok(Image { reference: reference.into(), root, platforms })
     }
 
+    /// The digest of what a reference names.
+    pub async fn digest(&self, reference: &str) -> Result<String, Failure> {
+        let place = self.place(reference)?;
+        let login = self.login(&place).await;
+        let found = self.0.client.fetch_manifest_digest(&place.asked, &login.auth()).await;
+        found.map_err(|error| unfetched(&place, &error, &login))
+    }
+
     /// The platforms of these entries, in their order.
     async fn platforms(&self, place: &Place, entries: &[&ImageIndexEntry]) -> Result<Vec<Platform>, Failure> {
         let platform = |entry: ImageIndexEntry| async move {
@@ -73,10 +83,7 @@ impl Registry {
         ];
         let login = self.login(place).await;
         let pulled = self.0.client.pull_manifest_raw(asked, &login.auth(), &accepted).await;
-        let (text, _digest) = pulled.map_err(|error| {
-            let failure = fetched(place, error::why(&error, &login));
-            if error::is_refusal(&error) { failure.hint(place.login_hint()) } else { failure }
-        })?;
+        let (text, _digest) = pulled.map_err(|error| unfetched(place, &error, &login))?;
         let unreadable = |error: serde_json::Error| fetched(place, format!("its manifest cannot be read: {error}"));
         let content = serde_json::from_slice(&text).map_err(unreadable)?;
         Ok((Document::new(text).map_err(unreadable)?, content))
@@ -187,4 +194,10 @@ fn narrowed(place: &Place, root: &Document, entries: &[&ImageIndexEntry]) -> Res
 /// Why an image cannot be fetched, with the way out.
 fn fetched(place: &Place, reason: String) -> Failure {
     place.failure(reason).hint("`--registry HOST:PORT` names another registry, which holds it as HOST/NAME:TAG")
+}
+
+/// The same after a registry's answer.
+fn unfetched(place: &Place, error: &OciDistributionError, login: &Login) -> Failure {
+    let failure = fetched(place, error::why(error, login));
+    if error::is_refusal(error) { failure.hint(place.login_hint()) } else { failure }
 }

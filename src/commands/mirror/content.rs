@@ -8,7 +8,7 @@ use crate::artifact::packages;
 use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cli::Target;
-use crate::cli::mirror::{Content, PackagesFrom};
+use crate::cli::mirror::{Clusters, PackagesFrom, Sources};
 use crate::commands::progress::Progress;
 use crate::commands::session;
 use crate::config::credentials::Credentials;
@@ -33,34 +33,42 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Reads the files. Secrets are neither needed nor read.
-    pub(super) fn of(content: &Content) -> Result<Self, Failure> {
-        let architectures = content.arch.clone();
-        if let Some(arch) = architectures.iter().find(|arch| !["amd64", "arm64"].contains(&arch.as_str())) {
-            let message = format!("`{arch}` is not an architecture that Kubernetes is released for here");
-            return Err(Failure::new(Kind::Usage, message).hint("--arch amd64, arm64 or amd64,arm64"));
+    pub(super) fn of(clusters: &Clusters) -> Result<Self, Failure> {
+        let mut described = Vec::new();
+        for path in &clusters.config {
+            described.push(load::load_with(path, session::RULES)?);
         }
-        let mut clusters = Vec::new();
-        for path in &content.config {
-            clusters.push(load::load_with(path, session::RULES)?);
+        if described.is_empty() {
+            described.push(anywhere()?);
         }
-        if clusters.is_empty() {
-            clusters.push(anywhere()?);
+        let versions = clusters.kubernetes_version.iter().map(|version| vec![format!("kubernetes.version={version}")]);
+        let mut versions: Vec<Vec<String>> = versions.collect();
+        if versions.is_empty() {
+            versions.push(Vec::new());
         }
         let mut descriptions = Vec::new();
-        let mut artifacts = Artifacts::default();
-        for cluster in &clusters {
-            let versions = content.kubernetes_version.iter().map(|version| format!("kubernetes.version={version}"));
-            let mut versions: Vec<Option<String>> = versions.map(Some).collect();
-            if versions.is_empty() {
-                versions.push(None);
-            }
-            for version in versions {
-                let cluster = described(cluster, version, content)?;
-                artifacts = cluster.spec.artifacts.clone();
-                descriptions.push(desired(cluster, content)?);
-            }
+        for (cluster, version) in
+            described.iter().flat_map(|cluster| versions.iter().map(move |version| (cluster, version)))
+        {
+            let cluster = set::set_with(cluster, &[version.as_slice(), &clusters.set].concat(), session::RULES)?;
+            descriptions.push(desired(cluster, clusters)?);
         }
-        Ok(Self { descriptions, architectures, artifacts })
+        let artifacts = descriptions.iter().map(|desired| desired.cluster.spec.artifacts.clone());
+        let artifacts = artifacts.reduce(|first, _| first).unwrap_or_default();
+        Ok(Self { descriptions, architectures: vec!["amd64".into()], artifacts })
+    }
+
+    /// The same from these sources, for these machines.
+    pub(super) fn from(clusters: &Clusters, sources: &Sources) -> Result<Self, Failure> {
+        if let Some(arch) = sources.arch.iter().find(|arch| !["amd64", "arm64"].contains(&arch.as_str())) {
+            let message = format!("`{arch}` is not an architecture that everything is released for");
+            return Err(Failure::new(Kind::Usage, message).hint("--arch amd64, arm64 or amd64,arm64"));
+        }
+        let wanted = Self::of(clusters)?;
+        let mirror = sources.mirror.clone().or_else(|| wanted.artifacts.mirror.clone());
+        let registry = sources.registry.clone().or_else(|| wanted.artifacts.registry.clone());
+        let artifacts = Artifacts { mirror, registry, ..wanted.artifacts };
+        Ok(Self { architectures: sources.arch.clone(), artifacts, ..wanted })
     }
 
     /// What all of them need on hosts of this distribution.
@@ -137,17 +145,9 @@ fn anywhere() -> Result<Cluster, Failure> {
     Ok(Cluster::of(name, vec![HostConfig::at(address, None)]))
 }
 
-fn described(cluster: &Cluster, version: Option<String>, content: &Content) -> Result<Cluster, Failure> {
-    let mut items: Vec<String> = version.into_iter().collect();
-    items.extend(content.mirror.iter().map(|mirror| format!("artifacts.mirror={mirror}")));
-    items.extend(content.registry.iter().map(|registry| format!("artifacts.registry={registry}")));
-    items.extend(content.set.iter().cloned());
-    set::set_with(cluster, &items, session::RULES)
-}
-
-fn desired(cluster: Cluster, content: &Content) -> Result<Desired, Failure> {
+fn desired(cluster: Cluster, clusters: &Clusters) -> Result<Desired, Failure> {
     Ok(Desired {
-        assets: Assets::load(content.assets.as_deref())?,
+        assets: Assets::load(clusters.assets.as_deref())?,
         credentials: Credentials::placeholders(&cluster),
         manifest: session::manifest(&cluster)?,
         scripts: session::scripts(&cluster)?,

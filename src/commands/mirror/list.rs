@@ -14,7 +14,7 @@ use crate::phase::needs::Needs;
 use crate::ui::{self, Format};
 
 pub(super) async fn run(args: List) -> Result<(), Ended> {
-    let wanted = Wanted::of(&args.content)?;
+    let wanted = Wanted::from(&args.clusters, &args.sources)?;
     if let Some(kind) = args.plain {
         ui::result(&plain(&wanted.needs(&Os::expected())?, kind));
         return Ok(());
@@ -23,7 +23,7 @@ pub(super) async fn run(args: List) -> Result<(), Ended> {
     // Progress is for people even where the result is for programs.
     let show = Show { output: Format::Text, verbose: false };
     session::under_ui(show, |ui, _| async move {
-        let (gathered, needs) = wanted.ask(&ui, &args.content.packages).await?;
+        let (gathered, needs) = wanted.ask(&ui, &args.sources.packages).await?;
         ui.settled().await;
         ui::result(&match format {
             Format::Json => json(&gathered, &needs)?,

@@ -1,7 +1,9 @@
 //! `mirror`: what clusters need from outside.
 
 mod content;
+mod images;
 mod list;
+mod push;
 mod save;
 mod verify;
 
@@ -13,5 +15,7 @@ pub(super) async fn run(args: Mirror) -> Result<(), Ended> {
         Mirror::List(args) => list::run(args).await,
         Mirror::Save(args) => save::run(args).await,
         Mirror::Verify(args) => verify::run(args).await,
+        Mirror::Push(args) => push::run(args).await,
+        Mirror::Images(args) => images::run(args).await,
     }
 }

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Kind};
 use crate::ui::{self, Format, Ui};
 
 pub(super) async fn run(args: Save) -> Result<(), Ended> {
-    let wanted = Wanted::of(&args.content)?;
+    let wanted = Wanted::from(&args.clusters, &args.sources)?;
     replaceable(&args.out)?;
     let mut bases = Vec::new();
     for path in &args.since {
@@ -23,7 +23,7 @@ pub(super) async fn run(args: Save) -> Result<(), Ended> {
     }
     let store = Store::open(args.cache.as_deref())?;
     session::under_ui(args.show, |ui, _| async move {
-        let (gathered, needs) = wanted.ask(&ui, &args.content.packages).await?;
+        let (gathered, needs) = wanted.ask(&ui, &args.sources.packages).await?;
         if gathered.packages.is_empty() && !needs.packages.is_empty() {
             let names = super::content::listed(&needs.packages);
             ui.note(None, format!("without packages: hosts must have {names} already (--packages-from brings them)"));
