@@ -298,7 +298,7 @@ impl Destination {
         let (kind, hint) = match error {
             error if error::is_refusal(error) => (Kind::Connection, self.place.login_hint()),
             OciDistributionError::RequestError(request) if request.is_connect() => {
-                (Kind::Connection, unreached(&why, host))
+                (Kind::Connection, error::unreached(&why, host))
             }
             _ => (Kind::Step, AGAIN.into()),
         };
@@ -307,17 +307,6 @@ impl Destination {
 }
 
 const AGAIN: &str = "run the same command again: what is there already is not sent again";
-
-fn unreached(why: &str, host: &str) -> String {
-    if why.contains("UnknownIssuer") || why.contains("CaUsedAsEndEntity") {
-        return format!("`--registry-ca FILE` trusts the CA that signed the certificate of {host}");
-    }
-    // What rustls says of an answer that is no TLS.
-    if why.contains("InvalidContentType") {
-        return format!("it seems to speak plain HTTP: name it http://{host}");
-    }
-    format!("check that {host} is up; plain HTTP needs http:// in front")
-}
 
 /// A blob's bytes on their way; an error of the source is kept, since the client would hide it in one of its own.
 ///

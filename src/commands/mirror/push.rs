@@ -49,7 +49,7 @@ pub(super) async fn run(args: MirrorPush) -> Result<(), Ended> {
         interrupt.applying.store(true, Ordering::Relaxed);
         let total = run.all(&ui, &images, &interrupt.stop).await?;
         let (seconds, changes) = (started.elapsed().as_secs_f64(), total.moved + total.mounted + total.manifests);
-        tell(&ui, &run.host, total, seconds);
+        tell(&ui, &run.host, total, seconds).await;
         ui.emit(Event::Finished { changes, seconds });
         Ok(())
     })
@@ -167,7 +167,8 @@ fn progress(ui: &Ui, host: &str, step: &str, total: u64) -> Progress {
     })
 }
 
-fn tell(ui: &Ui, host: &str, total: Tally, seconds: f64) {
+async fn tell(ui: &Ui, host: &str, total: Tally, seconds: f64) {
+    ui.settled().await;
     let Tally { images, moved, bytes, mounted, present, .. } = total;
     match ui.format() {
         Format::Text => ui::result(&format!(
