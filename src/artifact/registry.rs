@@ -109,6 +109,10 @@ impl Source {
             None => (false, registry.as_str()),
         };
         let host = host.trim_end_matches('/').to_owned();
+        // The host of `kubernetes.imageRepository` itself.
+        if host == named.registry() {
+            return Ok(Self { client: client(secure)?, asked: named.clone(), named });
+        }
         let path = format!("{}/{}", named.registry(), named.repository());
         let asked = match (named.tag(), named.digest()) {
             (_, Some(digest)) => Reference::with_digest(host, path, digest.into()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::probe::{self, Answer, Asked};
 use super::{Item, Resolved, Sources, checksum};
-use crate::config::{Artifacts, Delivery};
+use crate::config::{Artifacts, Cluster, Delivery};
 use crate::failure::{Failure, Kind};
 use crate::remote::{Query, Question, RemoteError};
 
@@ -23,16 +23,11 @@ pub fn mirrored(artifacts: &Artifacts, url: &str) -> String {
 ///
 /// `label` is what people call the host. With `auto`, a host counts as able to fetch by itself when it reaches the source of every item
 /// and the registry.
-pub async fn resolve(
-    artifacts: &Artifacts,
-    delivery: Delivery,
-    items: &[Item],
-    host: &impl Query,
-    label: &str,
-) -> Result<Sources, Failure> {
+pub async fn resolve(cluster: &Cluster, items: &[Item], host: &impl Query, label: &str) -> Result<Sources, Failure> {
+    let artifacts = &cluster.spec.artifacts;
     check_mirror(artifacts)?;
     let asked: Vec<Asked> = items.iter().map(|item| asked(artifacts, item)).collect();
-    match delivery {
+    match artifacts.delivery {
         Delivery::Push => from_here(artifacts, &asked).await,
         Delivery::Node => {
             let answers = from_host(&asked, None, host, label).await?;
@@ -40,7 +35,7 @@ pub async fn resolve(
             sources.map_err(|failure| if answers.all_reached() { failure } else { failure.hint(PUSH) })
         }
         Delivery::Auto => {
-            let answers = from_host(&asked, Some(registry_url(artifacts)), host, label).await;
+            let answers = from_host(&asked, Some(registry_url(cluster)), host, label).await;
             match answers {
                 Ok(answers) if answers.all_reached() => collect(artifacts, &asked, &answers.files, label, false),
                 // Whoever cannot fetch by itself is served from here; if that fails too, both causes are told.
@@ -79,10 +74,13 @@ fn check_mirror(artifacts: &Artifacts) -> Result<(), Failure> {
 }
 
 /// What a host asks to learn whether it can pull images: the registry's own root.
-fn registry_url(artifacts: &Artifacts) -> String {
-    let registry = artifacts.registry.as_deref().unwrap_or("https://registry.k8s.io").trim_end_matches('/');
-    let scheme = if registry.contains("://") { "" } else { "http://" };
-    format!("{scheme}{registry}/v2/")
+fn registry_url(cluster: &Cluster) -> String {
+    let spec = &cluster.spec;
+    let publisher = || {
+        let host = spec.kubernetes.image_repository.as_ref().map_or("registry.k8s.io", |repository| repository.host());
+        format!("https://{host}")
+    };
+    format!("{}/v2/", spec.artifacts.registry_url().unwrap_or_else(publisher))
 }
 
 /// What a host was answered.

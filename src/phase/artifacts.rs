@@ -53,6 +53,7 @@ fn image(context: &Context<'_>, reference: &str) -> Step {
         "node/registry-kubernetes",
         "node/registry-docker",
         "node/registry-github",
+        "node/registry-repository",
     ])
 }
 

@@ -305,8 +305,7 @@ impl Desired {
             .into_iter()
             .filter(|item| names.contains(item.name.as_str()))
             .collect();
-        let artifacts = &self.cluster.spec.artifacts;
-        source::resolve(artifacts, artifacts.delivery, &missing, place.host, &place.config.label()).await
+        source::resolve(&self.cluster, &missing, place.host, &place.config.label()).await
     }
 
     /// What facts must answer about each host.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use etcdless::artifact::source::{mirrored, resolve};
 use etcdless::artifact::{Item, Resolved};
-use etcdless::config::{Artifacts, Delivery};
+use etcdless::config::{Artifacts, Cluster, Delivery};
 use etcdless::facts::{Facts, Probes};
 use etcdless::failure::{Failure, Kind};
 use etcdless::remote::{Output, Query, Question, RemoteError};
@@ -83,8 +83,14 @@ impl Query for Here {
     }
 }
 
+fn cluster(artifacts: &Artifacts, delivery: Delivery) -> Cluster {
+    let mut cluster = Cluster::of("demo".parse().unwrap(), vec![]);
+    cluster.spec.artifacts = Artifacts { delivery, ..artifacts.clone() };
+    cluster
+}
+
 async fn ask(artifacts: &Artifacts, delivery: Delivery) -> Result<etcdless::artifact::Sources, Failure> {
-    resolve(artifacts, delivery, &items(), &Here::default(), "cp1").await
+    resolve(&cluster(artifacts, delivery), &items(), &Here::default(), "cp1").await
 }
 
 #[test]
@@ -244,11 +250,11 @@ async fn auto_pushes_for_a_host_that_cannot_fetch() {
     let artifacts = mirror(&server.address);
     let empty = tempfile::tempdir().unwrap();
     let without_curl = Here { path: Some(empty.path().into()), ..Here::default() };
-    let sources = resolve(&artifacts, Delivery::Auto, &items(), &without_curl, "cp1").await.unwrap();
+    let sources = resolve(&cluster(&artifacts, Delivery::Auto), &items(), &without_curl, "cp1").await.unwrap();
     assert!(sources.push);
     assert_eq!(sources.files.len(), 2);
 
-    let failure = resolve(&artifacts, Delivery::Node, &items(), &without_curl, "cp1").await.unwrap_err();
+    let failure = resolve(&cluster(&artifacts, Delivery::Node), &items(), &without_curl, "cp1").await.unwrap_err();
     assert_eq!(
         (failure.kind, failure.message.as_str()),
         (Kind::Preflight, "cp1 has no curl, which it needs to fetch files")
@@ -270,7 +276,7 @@ async fn a_lost_connection_is_not_a_reason_to_push() {
     let lost = || Err(RemoteError::Lost { host: "cp1".into(), reason: "broken pipe".into() });
     let host = Here { answer: Some(lost), ..Here::default() };
     for delivery in [Delivery::Node, Delivery::Auto] {
-        let failure = resolve(&mirror(&server.address), delivery, &items(), &host, "cp1").await.unwrap_err();
+        let failure = resolve(&cluster(&mirror(&server.address), delivery), &items(), &host, "cp1").await.unwrap_err();
         assert_eq!(
             (failure.kind, failure.message.as_str()),
             (Kind::Connection, "the connection to cp1 was lost: broken pipe")
@@ -282,7 +288,8 @@ async fn a_lost_connection_is_not_a_reason_to_push() {
 async fn nothing_missing_asks_nobody() {
     let server = Server::start(good()).await;
     for delivery in [Delivery::Node, Delivery::Push] {
-        let sources = resolve(&mirror(&server.address), delivery, &[], &Here::default(), "cp1").await.unwrap();
+        let sources =
+            resolve(&cluster(&mirror(&server.address), delivery), &[], &Here::default(), "cp1").await.unwrap();
         assert!(sources.files.is_empty());
     }
     assert_eq!(server.seen(), [""; 0]);
