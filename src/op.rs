@@ -20,6 +20,11 @@ pub enum Op {
     },
     /// A small file, written atomically.
     File(File),
+    /// A file of etcdless's that is not wanted any more.
+    Absent {
+        /// Absolute path.
+        path: String,
+    },
     /// An archive or program into the staging folder, verified by SHA-256.
     Fetch(Fetch),
     /// A staged program moved to its place.
@@ -48,6 +53,8 @@ pub enum Op {
     Package {
         /// Their names.
         names: Vec<String>,
+        /// The environment of what downloads them: `NAME=VALUE`.
+        environment: Vec<String>,
     },
     /// A kernel feature: present already, or its module loaded now. Loading at boot is a `File` of its own.
     Module {
@@ -135,6 +142,8 @@ pub struct Fetch {
     pub yields: Vec<String>,
     /// Whether this machine fetches and sends it.
     pub push: bool,
+    /// The environment of what downloads it on the host: `NAME=VALUE`.
+    pub environment: Vec<String>,
 }
 
 /// An image on its way to a host.
@@ -144,6 +153,8 @@ pub struct Image {
     pub reference: String,
     /// Whether this machine fetches and sends it.
     pub push: bool,
+    /// The environment of what downloads it on the host: `NAME=VALUE`.
+    pub environment: Vec<String>,
 }
 
 /// A program of the user's on this machine.
@@ -211,10 +222,11 @@ impl Op {
         match self {
             Self::Directory { path, .. } => insert(&mut probes.files, [path]),
             Self::File(file) => insert(&mut probes.files, [&file.path]),
+            Self::Absent { path } => insert(&mut probes.files, [path]),
             Self::Fetch(fetch) => insert(&mut probes.files, fetch.yields.iter().chain([&fetch.staged])),
             Self::Install { path, .. } => insert(&mut probes.files, [path]),
             Self::Unpack { creates, .. } => insert(&mut probes.files, creates),
-            Self::Package { names } => insert(&mut probes.packages, names),
+            Self::Package { names, .. } => insert(&mut probes.packages, names),
             Self::Sysctl { key, .. } => insert(&mut probes.sysctls, [key]),
             Self::HostsEntry { .. } => insert(&mut probes.texts, [&"/etc/hosts".to_owned()]),
             Self::Unit { name, watches, .. } => {
@@ -237,7 +249,7 @@ impl Op {
     /// Paths that the operation changes, for the steps after it.
     pub fn changes(&self) -> Vec<String> {
         match self {
-            Self::Directory { path, .. } | Self::Install { path, .. } => vec![path.clone()],
+            Self::Directory { path, .. } | Self::Install { path, .. } | Self::Absent { path } => vec![path.clone()],
             Self::File(file) => vec![file.path.clone()],
             Self::Carry { path, .. } => vec![path.clone()],
             Self::Fetch(fetch) => vec![fetch.staged.clone()],
@@ -254,10 +266,11 @@ impl Op {
         let text = match self {
             Self::Directory { path, mode } => format!("directory {path} {mode:o}"),
             Self::File(file) => format!("file {} {:o} {}", file.path, file.mode, file.sha256()),
+            Self::Absent { path } => format!("absent {path}"),
             Self::Fetch(fetch) => format!("fetch {} {} {}", fetch.name, fetch.version, fetch.staged),
             Self::Install { path, mode, version, .. } => format!("install {path} {mode:o} {version}"),
             Self::Unpack { into, creates, version, .. } => format!("unpack {into} {} {version}", creates.join(" ")),
-            Self::Package { names } => format!("package {}", names.join(" ")),
+            Self::Package { names, .. } => format!("package {}", names.join(" ")),
             Self::Module { name } => format!("module {name}"),
             Self::Sysctl { key, value, at_least } => format!("sysctl {key} {value} {at_least}"),
             Self::SwapOff => "swap off".into(),
@@ -294,6 +307,8 @@ impl Op {
                 Some(_) => change("content or mode differs".into()),
                 None => change(format!("create, mode {:04o}", file.mode)),
             },
+            Self::Absent { path } if facts.files.contains_key(path) => change(format!("remove {path}")),
+            Self::Absent { .. } => Decision::AlreadySo,
             Self::Fetch(fetch) => {
                 let kept = facts.journal.has(step, &self.digest());
                 if kept && (intact(facts, &fetch.yields) || intact(facts, std::slice::from_ref(&fetch.staged))) {
@@ -304,7 +319,7 @@ impl Op {
             }
             Self::Install { path, version, .. } => self.journaled(step, facts, std::slice::from_ref(path), version),
             Self::Unpack { creates, version, .. } => self.journaled(step, facts, creates, version),
-            Self::Package { names } => {
+            Self::Package { names, .. } => {
                 let missing: Vec<&str> =
                     names.iter().filter(|name| !facts.packages.contains_key(*name)).map(String::as_str).collect();
                 if missing.is_empty() { Decision::AlreadySo } else { change(format!("install {}", missing.join(", "))) }

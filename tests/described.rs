@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use etcdless::assets::Assets;
 use etcdless::config::Cluster;
 use etcdless::config::credentials::Credentials;
-use etcdless::op::Op;
+use etcdless::op::{Fetch, Image, Op};
 use etcdless::phase::Step;
 use etcdless::phase::plan::Selection;
 use etcdless::phase::preflight::Ignore;
@@ -87,4 +87,57 @@ fn containerd_is_told_how_the_repository_is_reached_where_a_registry_is_named() 
     assert_eq!(path, "/etc/containerd/certs.d/img.example.com/hosts.toml");
     assert!(text.contains("[host.\"https://cache.example.com/v2/img.example.com\"]"), "{text}");
     assert_eq!(hosts_toml("docker.io/me", Some("10.0.0.5:5000")), None, "a playbook has written it already");
+}
+
+#[test]
+fn a_proxy_reaches_what_downloads_and_nothing_else() {
+    let hosts = steps(json!({
+        "proxy": { "http": "http://proxy:3128", "no": ["corp.example"] },
+        "datastore": { "postgres": { "managed": { "host": "db" } } },
+        "hosts": [
+            { "name": "cp", "address": "10.0.0.11" },
+            { "name": "w", "address": "10.0.0.21", "role": "worker" },
+            { "name": "db", "address": "10.0.0.31", "role": "datastore" },
+        ],
+    }));
+    let no = "localhost,127.0.0.1,127.0.0.0/8,::1,10.244.0.0/16,10.96.0.0/12,.svc,.cluster.local,.etcdless.internal,\
+              10.0.0.11,10.0.0.31,corp.example,.corp.example";
+    for host in ["cp", "w"] {
+        for unit in ["containerd", "kubelet"] {
+            let drop_in = format!("/etc/systemd/system/{unit}.service.d/20-etcdless-proxy.conf");
+            let text = &files(&hosts[host])[&drop_in];
+            let expected = format!(
+                "[Service]\nEnvironment=\"HTTP_PROXY=http://proxy:3128\"\nEnvironment=\"HTTPS_PROXY=http://proxy:3128\"\nEnvironment=\"NO_PROXY={no}\"\n"
+            );
+            assert!(text.ends_with(&expected), "{text}");
+            let watched = |step: &Step| matches!(&step.op, Op::Unit { watches, .. } if watches.contains(&drop_in));
+            let unit = hosts[host].iter().find(|step| watched(step)).unwrap();
+            assert!(unit.after.iter().any(|id| id.ends_with("-proxy")), "{:?}", unit.after);
+        }
+    }
+    assert!(!files(&hosts["db"]).keys().any(|path| path.contains("proxy")));
+    let mut downloads = 0;
+    for step in hosts.values().flatten() {
+        match &step.op {
+            Op::Fetch(Fetch { environment, .. })
+            | Op::Image(Image { environment, .. })
+            | Op::Package { environment, .. } => {
+                downloads += 1;
+                assert!(environment.contains(&format!("no_proxy={no}")), "{}: {environment:?}", step.id);
+                assert!(
+                    environment.contains(&"HTTPS_PROXY=http://proxy:3128".to_owned()),
+                    "{}: {environment:?}",
+                    step.id
+                );
+            }
+            Op::Script(script) => assert!(!script.args.iter().any(|arg| arg.contains("proxy:3128")), "{}", step.id),
+            _ => {}
+        }
+        if let Op::Script(script) = &step.op
+            && script.text.contains("bin/kubeadm ")
+        {
+            assert!(script.text.contains("unset http_proxy"), "{}", step.id);
+        }
+    }
+    assert!(downloads > 20, "{downloads}");
 }

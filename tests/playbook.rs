@@ -85,7 +85,7 @@ fn summary(tasks: &[Task]) -> String {
             }
             Op::Install { staged, path, mode, version } => format!("install {staged} {version} -> {path} {mode:04o}"),
             Op::Unpack { staged, into, version, .. } => format!("unpack {staged} {version} -> {into}"),
-            Op::Package { names } => format!("package {}", names.join(" ")),
+            Op::Package { names, .. } => format!("package {}", names.join(" ")),
             Op::Module { name } => format!("module {name}"),
             Op::Sysctl { key, value, at_least } => {
                 format!("sysctl {key} {}{value}", if *at_least { ">= " } else { "" })

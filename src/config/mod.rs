@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod load;
 pub mod names;
 pub mod path;
+pub mod proxy;
 mod repository;
 pub mod schema;
 pub mod set;
@@ -33,6 +34,7 @@ pub use datastore::{Datastore, Dsn, External, Managed, SecretRef, Server, Server
 pub use endpoint::{API_PORT, ApiAddress, Endpoint, LOCAL_PORT};
 pub use hooks::{Hook, Hooks};
 pub use names::{Address, AddressError, DnsLabel, ServerAddress, Version};
+pub use proxy::{Proxy, ProxyEnvironment};
 pub use repository::{ImageRepository, ImageRepositoryError};
 pub use taint::Taint;
 
@@ -107,6 +109,9 @@ pub struct Spec {
     /// Where files and images come from.
     #[serde(default)]
     pub artifacts: Artifacts,
+    /// The HTTP proxy that hosts go through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
     /// Raw additions to kubeadm's documents.
     #[serde(default)]
     pub kubeadm: Kubeadm,
@@ -422,6 +427,7 @@ impl Cluster {
                 runtime: Runtime::default(),
                 network: Network::default(),
                 artifacts: Artifacts::default(),
+                proxy: None,
                 kubeadm: Kubeadm::default(),
                 hooks: Hooks::default(),
                 hosts,

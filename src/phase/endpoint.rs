@@ -144,9 +144,13 @@ fn service(context: &Context<'_>, parts: &Parts) -> Result<Vec<Step>, Failure> {
         Step::new(&configured, format!("write {path}"), Op::File(File::new(*path, 0o644, config.as_str()))),
         Step::new(&placed, format!("write {unit_path}"), Op::File(File::new(&unit_path, 0o644, unit_file))),
         // Two installations at a time would meet at the package manager's lock.
-        Step::new(&installed, format!("install the package {package}"), Op::Package { names: vec![(*package).into()] })
-            .after(["node"])
-            .after(before),
+        Step::new(
+            &installed,
+            format!("install the package {package}"),
+            Op::Package { names: vec![(*package).into()], environment: Vec::new() },
+        )
+        .after(["node"])
+        .after(before),
         Step::new(
             &started,
             format!("start {unit}"),

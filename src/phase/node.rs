@@ -17,11 +17,54 @@ const PUBLISHERS: [&str; 3] = ["registry.k8s.io", "docker.io", "ghcr.io"];
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let tasks = playbook::tasks(context.assets, &inputs(context)?, context.facts)?;
-    let mut steps: Vec<Step> = tasks.into_iter().map(step).collect();
+    // In front of the units: those are restarted for what changes before them.
+    let mut steps = proxies(context)?;
+    steps.extend(tasks.into_iter().map(step));
+    for step in &mut steps {
+        if let Some((unit, path)) = PROXIED.iter().find(|(unit, _)| step.id == id(unit))
+            && let Op::Unit { watches, .. } = &mut step.op
+        {
+            watches.push((*path).into());
+            step.after.push(proxy_step(unit));
+        }
+    }
     if let Some(file) = repository(context)? {
         steps.push(Step::new("node/registry-repository", format!("write {}", file.path), Op::File(file)));
     }
     Ok(steps)
+}
+
+/// The units that go through the proxy by themselves, by the names of their steps, and where they are told so.
+const PROXIED: [(&str, &str); 2] = [
+    ("containerd", "/etc/systemd/system/containerd.service.d/20-etcdless-proxy.conf"),
+    ("kubelet", "/etc/systemd/system/kubelet.service.d/20-etcdless-proxy.conf"),
+];
+
+fn proxy_step(unit: &str) -> String {
+    format!("node/{unit}-proxy")
+}
+
+/// What the units are told of the proxy; without one, that nothing of an earlier one is left.
+fn proxies(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
+    let one = |(unit, path): (&str, &str)| {
+        let (title, op) = match context.proxy {
+            Some(proxy) => {
+                let values = Proxied { http: &proxy.http, https: &proxy.https, no: proxy.no.join(",") };
+                let text = render(context.assets, "systemd/proxy.conf.j2", &values)?;
+                (format!("let {unit} go through the proxy {}", proxy.http), Op::File(File::new(path, 0o644, text)))
+            }
+            None => (format!("let {unit} go through no proxy"), Op::Absent { path: path.into() }),
+        };
+        Ok(Step::new(proxy_step(unit), title, op))
+    };
+    PROXIED.into_iter().map(one).collect()
+}
+
+#[derive(Serialize)]
+struct Proxied<'a> {
+    http: &'a str,
+    https: &'a str,
+    no: String,
 }
 
 /// What containerd is told of the host of `kubernetes.imageRepository`, which it asks over HTTPS by itself. containerd reads it at every pull.

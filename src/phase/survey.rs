@@ -15,7 +15,7 @@ use crate::artifact::{Item, Sources, source};
 use crate::assets::Assets;
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Host as HostConfig, Role};
+use crate::config::{Cluster, Delivery, Host as HostConfig, ProxyEnvironment, Role};
 use crate::datastore::{Stores, managed};
 use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
@@ -113,6 +113,8 @@ struct Fleet<'a> {
     first: Option<usize>,
     /// The labels of workers that are no nodes yet.
     joining: Vec<String>,
+    /// What programs on hosts are told of the proxy.
+    proxy: Option<ProxyEnvironment>,
 }
 
 impl Desired {
@@ -222,9 +224,12 @@ impl Desired {
     fn fleet<'a>(&self, known: Vec<Known<'a>>, servers: Vec<Kept>) -> Fleet<'a> {
         let workers = known.iter().filter(|known| known.node.role == Role::Worker && !join::has_joined(known.facts));
         let joining = workers.map(|known| known.node.label.clone()).collect();
-        let peers = self.cluster.nodes().filter_map(|config| peer(config, &known)).collect();
+        let peers: Vec<Peer> = self.cluster.nodes().filter_map(|config| peer(config, &known)).collect();
+        let control_planes = peers.iter().filter(|peer| peer.role == Role::ControlPlane).map(|peer| peer.address);
+        let kept = known.iter().filter(|known| known.node.role == Role::Datastore).map(|known| known.node.address);
+        let proxy = self.cluster.proxy_environment(control_planes.chain(kept));
         let first = first(&known);
-        Fleet { known, servers, peers, first, joining }
+        Fleet { known, servers, peers, first, joining, proxy }
     }
 
     /// The same with something in the place of certificates, to know what to ask, and for texts that people look at.
@@ -297,15 +302,42 @@ impl Desired {
     ) -> Result<Sources, Failure> {
         let plan = self.plan(known, &Sources::default(), stores, fleet)?;
         let names: BTreeSet<&str> = plan.changes().filter_map(|(step, _)| transfer(&step.op)).collect();
-        if names.is_empty() {
-            return Ok(Sources::default());
-        }
         let missing: Vec<Item> = catalogue(&self.cluster, known.node.arch, known.node.role)
             .files
             .into_iter()
             .filter(|item| names.contains(item.name.as_str()))
             .collect();
-        source::resolve(&self.cluster, &missing, place.host, &place.config.label()).await
+        if let Some(proxy) = &fleet.proxy {
+            self.gets_through(place, &plan, proxy, &missing).await?;
+        }
+        if names.is_empty() {
+            return Ok(Sources::default());
+        }
+        source::resolve(&self.cluster, fleet.proxy.as_ref(), &missing, place.host, &place.config.label()).await
+    }
+
+    /// Refuses a host that does not get through the proxy, where it is to download something.
+    async fn gets_through<H: Query>(
+        &self,
+        place: &Place<'_, H>,
+        plan: &Plan,
+        proxy: &ProxyEnvironment,
+        missing: &[Item],
+    ) -> Result<(), Failure> {
+        let sent = self.cluster.spec.artifacts.delivery == Delivery::Push;
+        let downloads = plan.changes().any(|(step, _)| match &step.op {
+            Op::Package { .. } => true,
+            op => !sent && transfer(op).is_some(),
+        });
+        if !downloads || !self.selection.has("preflight") || self.ignore.has(preflight::PROXY) {
+            return Ok(());
+        }
+        let url = (!sent && place.config.role.is_node()).then(|| source::first_url(&self.cluster, missing));
+        let label = place.config.label();
+        match preflight::ask_proxy(proxy, url.as_deref(), place.host, &label).await? {
+            Some(finding) => Err(preflight::proxy_refuses(&label, &finding)),
+            None => Ok(()),
+        }
     }
 
     /// What facts must answer about each host.
@@ -347,6 +379,7 @@ impl Desired {
             sources,
             stores,
             servers: &fleet.servers,
+            proxy: fleet.proxy.as_ref(),
             manifest: self.manifest.as_deref(),
             scripts: &self.scripts,
         }
