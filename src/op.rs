@@ -20,6 +20,11 @@ pub enum Op {
     },
     /// A small file, written atomically.
     File(File),
+    /// A file of etcdless's that is not wanted any more.
+    Absent {
+        /// Absolute path.
+        path: String,
+    },
     /// An archive or program into the staging folder, verified by SHA-256.
     Fetch(Fetch),
     /// A staged program moved to its place.
@@ -50,6 +55,8 @@ pub enum Op {
         names: Vec<String>,
         /// Which packages of a bundle they come from; none for the host's own sources.
         bundled: Option<Release>,
+        /// The environment of what downloads them: `NAME=VALUE`.
+        environment: Vec<String>,
     },
     /// A kernel feature: present already, or its module loaded now. Loading at boot is a `File` of its own.
     Module {
@@ -154,6 +161,8 @@ pub struct Fetch {
     pub yields: Vec<String>,
     /// Whether this machine fetches and sends it.
     pub push: bool,
+    /// The environment of what downloads it on the host: `NAME=VALUE`.
+    pub environment: Vec<String>,
 }
 
 /// An image on its way to a host.
@@ -163,6 +172,8 @@ pub struct Image {
     pub reference: String,
     /// Whether this machine fetches and sends it.
     pub push: bool,
+    /// The environment of what downloads it on the host: `NAME=VALUE`.
+    pub environment: Vec<String>,
 }
 
 /// A program of the user's on this machine.
@@ -230,6 +241,7 @@ impl Op {
         match self {
             Self::Directory { path, .. } => insert(&mut probes.files, [path]),
             Self::File(file) => insert(&mut probes.files, [&file.path]),
+            Self::Absent { path } => insert(&mut probes.files, [path]),
             Self::Fetch(fetch) => insert(&mut probes.files, fetch.yields.iter().chain([&fetch.staged])),
             Self::Install { path, .. } => insert(&mut probes.files, [path]),
             Self::Unpack { creates, .. } => insert(&mut probes.files, creates),
@@ -256,7 +268,7 @@ impl Op {
     /// Paths that the operation changes, for the steps after it.
     pub fn changes(&self) -> Vec<String> {
         match self {
-            Self::Directory { path, .. } | Self::Install { path, .. } => vec![path.clone()],
+            Self::Directory { path, .. } | Self::Install { path, .. } | Self::Absent { path } => vec![path.clone()],
             Self::File(file) => vec![file.path.clone()],
             Self::Carry { path, .. } => vec![path.clone()],
             Self::Fetch(fetch) => vec![fetch.staged.clone()],
@@ -273,6 +285,7 @@ impl Op {
         let text = match self {
             Self::Directory { path, mode } => format!("directory {path} {mode:o}"),
             Self::File(file) => format!("file {} {:o} {}", file.path, file.mode, file.sha256()),
+            Self::Absent { path } => format!("absent {path}"),
             Self::Fetch(fetch) => format!("fetch {} {} {}", fetch.name, fetch.version, fetch.staged),
             Self::Install { path, mode, version, .. } => format!("install {path} {mode:o} {version}"),
             Self::Unpack { into, creates, version, .. } => format!("unpack {into} {} {version}", creates.join(" ")),
@@ -313,6 +326,8 @@ impl Op {
                 Some(_) => change("content or mode differs".into()),
                 None => change(format!("create, mode {:04o}", file.mode)),
             },
+            Self::Absent { path } if facts.files.contains_key(path) => change(format!("remove {path}")),
+            Self::Absent { .. } => Decision::AlreadySo,
             Self::Fetch(fetch) => {
                 let kept = facts.journal.has(step, &self.digest());
                 if kept && (intact(facts, &fetch.yields) || intact(facts, std::slice::from_ref(&fetch.staged))) {

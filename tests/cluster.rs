@@ -64,6 +64,7 @@ fn init_cases() -> Vec<(&'static str, Cluster, Node)> {
     let closed = Node { schedulable: false, ..node() };
     let odd = Node { cgroup_v1: true, conntrack_writable: false, ..node() };
     let tcp = json!({"kine": {"listen": "tcp"}});
+    let flat = json!({"kubernetes": {"imageRepository": "img.example.com/system"}});
     let old = json!({"kubernetes": {"version": "v1.30.14"}});
     let reached_by_name = json!({"hosts": [{"name": "cp1", "address": "cp1.example.com"}]});
     let overlays = json!({
@@ -88,6 +89,7 @@ fn init_cases() -> Vec<(&'static str, Cluster, Node)> {
         ("init-unix", cluster(json!({})), closed.clone()),
         ("init-tcp-schedulable", cluster(tcp.clone()), node()),
         ("init-tcp", cluster(tcp), closed.clone()),
+        ("init-flat-repository", cluster(flat), node()),
         ("init-v1beta3", cluster(old.clone()), node()),
         ("init-v1beta3-quirks", cluster(old), Node { schedulable: false, ..odd.clone() }),
         ("init-quirks", cluster(json!({})), odd),
@@ -293,18 +295,20 @@ fn shards_have_a_kine_of_their_own() {
 /// An image that the catalogue lacks would be pulled from the Internet, or not at all.
 #[test]
 fn every_image_is_in_the_catalogue() {
-    let cluster = cluster(json!({}));
-    let process = process(&cluster);
-    let texts = [
-        static_pod::manifest(&process, &assets()).unwrap(),
-        network::manifest(&cluster, None, &assets()).unwrap().unwrap(),
-    ];
-    let catalogue = catalogue(&cluster, "amd64", Role::ControlPlane).images;
-    let images: Vec<&str> =
-        texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("image: ")).collect();
-    assert_eq!(images.len(), 3);
-    for image in images {
-        assert!(catalogue.iter().any(|known| known == image.trim_matches('"')), "{image} of {catalogue:?}");
+    for spec in [json!({}), json!({"kubernetes": {"imageRepository": "10.0.0.5:5000"}})] {
+        let cluster = cluster(spec);
+        let process = process(&cluster);
+        let texts = [
+            static_pod::manifest(&process, &assets()).unwrap(),
+            network::manifest(&cluster, None, &assets()).unwrap().unwrap(),
+        ];
+        let catalogue = catalogue(&cluster, "amd64", Role::ControlPlane).images;
+        let images: Vec<&str> =
+            texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+        assert_eq!(images.len(), 3);
+        for image in images {
+            assert!(catalogue.iter().any(|known| known == image.trim_matches('"')), "{image} of {catalogue:?}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::Command;
 use etcdless::artifact::supply::Supply;
 use etcdless::assets::Assets;
 use etcdless::config::credentials::Credentials;
-use etcdless::config::{Cluster, Host, Listen, Placement};
+use etcdless::config::{Cluster, Host, Listen, Placement, Proxy};
 use etcdless::facts::Facts;
 use etcdless::failure::Failure;
 use etcdless::phase::outcome::{self, HostOutcome, Outcome};
@@ -153,6 +153,27 @@ async fn a_server_of_our_own_is_made_once() {
         init_all(&[&cp, &db], &desired).await.unwrap();
         assert_eq!(init_all(&[&cp, &db], &desired).await.unwrap(), NOTHING, "{engine}");
     }
+}
+
+#[tokio::test]
+async fn another_proxy_restarts_what_goes_through_it_once_and_none_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desired = with_server("postgres", Placement::StaticPod);
+    let (cp, db) = pair(folder.path());
+    let told = ["node/containerd-proxy", "node/kubelet-proxy", "node/containerd", "node/kubelet"];
+    let proxied = |http: Option<&str>| http.map(|http| Proxy { http: http.into(), https: None, no: vec![] });
+    desired.cluster.spec.proxy = proxied(Some("http://proxy:3128"));
+    init_all(&[&cp, &db], &desired).await.unwrap();
+    for proxy in [Some("http://other:3128"), None, Some("http://proxy:3128")] {
+        desired.cluster.spec.proxy = proxied(proxy);
+        let steps = init_all(&[&cp, &db], &desired).await.unwrap();
+        let of_node: Vec<&str> = steps.iter().map(String::as_str).filter(|step| step.starts_with("node/")).collect();
+        assert_eq!(of_node, told, "{proxy:?}");
+        assert!(!steps.iter().any(|step| step.starts_with("kubelet/") || step.starts_with("artifacts/")), "{steps:?}");
+        assert_eq!(init_all(&[&cp, &db], &desired).await.unwrap(), NOTHING, "{proxy:?}");
+    }
+    let drop_in = |host: &Fake| host.state().facts.files.keys().any(|path| path.contains("proxy"));
+    assert!(drop_in(&cp) && !drop_in(&db), "a server has no containerd");
 }
 
 /// A control plane and two workers, fresh.

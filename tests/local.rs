@@ -212,6 +212,7 @@ fn fetch(machine: &Machine, url: &str, content: &[u8], push: bool) -> Fetch {
         staged: machine.path("stage/kubelet"),
         yields: vec![machine.path("bin/kubelet")],
         push,
+        environment: vec![],
     }
 }
 
@@ -251,6 +252,24 @@ async fn a_fetched_program_is_installed_and_stays_vouched_for() {
     assert_ne!(machine.decide(&second).await, Decision::AlreadySo);
     std::fs::write(machine.path("bin/kubelet"), "another").unwrap();
     assert_ne!(machine.decide(&first).await, Decision::AlreadySo, "somebody replaced it");
+}
+
+#[tokio::test]
+async fn a_host_fetches_through_the_proxy_that_it_is_told() {
+    let Some(mut machine) = machine().await else { return };
+    let proxy = serve("200 OK", 7, b"program").await;
+    let proxy = proxy.trim_end_matches("/kubelet");
+    let url = "http://nowhere.invalid/kubelet";
+    let fetched = Fetch { environment: vec![format!("http_proxy={proxy}")], ..fetch(&machine, url, b"program", false) };
+    machine.converges(&Op::Fetch(fetched)).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_wanted_any_more_goes() {
+    let Some(mut machine) = machine().await else { return };
+    std::fs::write(machine.path("old.conf"), "old").unwrap();
+    machine.converges(&Op::Absent { path: machine.path("old.conf") }).await;
+    assert!(!std::path::Path::new(&machine.path("old.conf")).exists());
 }
 
 #[tokio::test]

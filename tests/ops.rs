@@ -16,7 +16,8 @@ use serde_json::Value;
 const STEP: &str = "test/step";
 
 /// Every kind that has cases; a new one belongs here.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
+    "absent",
     "directory",
     "fetch",
     "file",
@@ -49,6 +50,9 @@ struct Case {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "snake_case", deny_unknown_fields)]
 enum Described {
+    Absent {
+        path: String,
+    },
     Directory {
         path: String,
         mode: u32,
@@ -119,18 +123,27 @@ impl From<Described> for Op {
         match described {
             Described::Directory { path, mode } => Self::Directory { path, mode },
             Described::File { path, mode, content } => Self::File(File::new(path, mode, content)),
-            Described::Fetch { name, version, url, staged, yields } => {
-                Self::Fetch(Fetch { name, version, url, sha256: "00".into(), size: 0, staged, yields, push: false })
-            }
+            Described::Fetch { name, version, url, staged, yields } => Self::Fetch(Fetch {
+                name,
+                version,
+                url,
+                sha256: "00".into(),
+                size: 0,
+                staged,
+                yields,
+                push: false,
+                environment: vec![],
+            }),
             Described::Install { staged, path, mode, version } => Self::Install { staged, path, mode, version },
             Described::Unpack { staged, into, creates, version } => Self::Unpack { staged, into, creates, version },
-            Described::Package { names } => Self::Package { names, bundled: None },
+            Described::Package { names } => Self::Package { names, bundled: None, environment: vec![] },
+            Described::Absent { path } => Self::Absent { path },
             Described::Module { name } => Self::Module { name },
             Described::Sysctl { key, value, at_least } => Self::Sysctl { key, value, at_least },
             Described::SwapOff => Self::SwapOff,
             Described::HostsEntry { name, address } => Self::HostsEntry { name, address },
             Described::Unit { name, running, watches } => Self::Unit { name, running, watches },
-            Described::Image { reference } => Self::Image(Image { reference, push: false }),
+            Described::Image { reference } => Self::Image(Image { reference, push: false, environment: vec![] }),
             Described::Local { program } => Self::Local(op::Local { program, environment: Vec::new(), seconds: 60 }),
             Described::Script { text, creates, watches } => Self::Script(op::Script {
                 text: text.into(),

@@ -22,7 +22,7 @@ fn inputs(install: Install) -> Inputs {
             cni_plugins: "v1.8.0".into(),
         },
         pause_image: "registry.k8s.io/pause:3.10.1".into(),
-        registry: Some("10.0.0.5:5000".into()),
+        registry: Some("http://10.0.0.5:5000".into()),
         install,
         proxy_mode: None,
         swap: Swap::Refuse,

@@ -19,7 +19,7 @@ fn inputs() -> Inputs {
             cni_plugins: "v1.8.0".into(),
         },
         pause_image: "registry.k8s.io/pause:3.10.1".into(),
-        registry: Some("10.0.0.5:5000".into()),
+        registry: Some("http://10.0.0.5:5000".into()),
         install: Install::Release,
         proxy_mode: None,
         swap: Swap::Refuse,
@@ -98,11 +98,11 @@ fn oom_scores_are_restricted_only_where_they_must_be() {
 
 #[test]
 fn every_image_host_is_asked_at_the_registry() {
-    for (registry, base) in [("10.0.0.5:5000", "http://10.0.0.5:5000"), ("https://r.example", "https://r.example")] {
+    for registry in ["http://10.0.0.5:5000", "https://r.example"] {
         for host in ["registry.k8s.io", "docker.io", "ghcr.io"] {
             let inputs = Inputs { registry: Some(registry.into()), ..inputs() };
             let table: Table = file(&inputs, &format!("/etc/containerd/certs.d/{host}/hosts.toml")).parse().unwrap();
-            let mirror = at(&table, &["host", &format!("{base}/v2/{host}")]).unwrap();
+            let mirror = at(&table, &["host", &format!("{registry}/v2/{host}")]).unwrap();
             assert_eq!(mirror["override_path"].as_bool(), Some(true));
             assert_eq!(mirror["capabilities"].as_array().unwrap().len(), 2);
         }

@@ -107,6 +107,7 @@ async fn a_large_payload_arrives_whole_and_tells_its_progress() {
         staged: staged.clone(),
         yields: Vec::new(),
         push: true,
+        environment: vec![],
     };
     let op = Op::Fetch(fetch);
     let record = Record { run: "r".into(), step: "artifacts/big".into(), digest: op.digest(), files: op.vouched() };

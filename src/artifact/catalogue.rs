@@ -54,22 +54,17 @@ fn on_github(name: &str, repository: &str, version: &str, file: &str, checksums:
 
 /// In the order in which they are needed. kine's is always there: it carries a shell, and `verify` runs its probe Pod from it.
 fn images(cluster: &Cluster, support: &Support, role: Role) -> Vec<String> {
-    let spec = &cluster.spec;
-    let kubernetes = &spec.kubernetes.version;
-    let mut images = vec![
-        format!("docker.io/rancher/kine:{}", spec.kine.version),
-        format!("registry.k8s.io/pause:{}", support.pause),
-    ];
+    let kubernetes = cluster.spec.kubernetes.version.to_string();
+    let own = |program: &str| image(cluster, &format!("registry.k8s.io/{program}"), &kubernetes);
+    let mut images = vec![kine_image(cluster), pause_image(cluster)];
     if role.is_control_plane() {
-        let programs = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-        images.extend(programs.map(|program| format!("registry.k8s.io/{program}:{kubernetes}")));
+        images.extend(["kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(own));
     }
-    images.push(format!("registry.k8s.io/kube-proxy:{kubernetes}"));
-    if matches!(spec.network, Network::Flannel(_)) {
-        images.push(format!("ghcr.io/flannel-io/flannel-cni-plugin:{FLANNEL_CNI}"));
-        images.push(format!("ghcr.io/flannel-io/flannel:{FLANNEL}"));
+    images.push(own("kube-proxy"));
+    if matches!(cluster.spec.network, Network::Flannel(_)) {
+        images.extend([flannel_cni_image(cluster), flannel_image(cluster)]);
     }
-    images.push(format!("registry.k8s.io/coredns/coredns:{}", support.coredns));
+    images.push(image(cluster, "registry.k8s.io/coredns/coredns", support.coredns));
     images
 }
 
@@ -99,6 +94,35 @@ fn collect(value: &serde_json::Value, images: &mut Vec<String>) {
             }
         }
         _ => {}
+    }
+}
+
+/// kine's image, which has a shell.
+pub fn kine_image(cluster: &Cluster) -> String {
+    image(cluster, "docker.io/rancher/kine", &cluster.spec.kine.version.to_string())
+}
+
+/// What every Pod's first process comes from.
+pub fn pause_image(cluster: &Cluster) -> String {
+    image(cluster, "registry.k8s.io/pause", nearest(&cluster.spec.kubernetes.version).pause)
+}
+
+/// flannel's image.
+pub fn flannel_image(cluster: &Cluster) -> String {
+    image(cluster, "ghcr.io/flannel-io/flannel", FLANNEL)
+}
+
+/// The image of flannel's CNI plugin.
+pub fn flannel_cni_image(cluster: &Cluster) -> String {
+    image(cluster, "ghcr.io/flannel-io/flannel-cni-plugin", FLANNEL_CNI)
+}
+
+/// The reference of an image: its publisher's own, or the last part of its name in the one repository that the description names, which is
+/// also kubeadm's rule.
+fn image(cluster: &Cluster, publisher: &str, tag: &str) -> String {
+    match &cluster.spec.kubernetes.image_repository {
+        None => format!("{publisher}:{tag}"),
+        Some(repository) => format!("{repository}/{}:{tag}", publisher.rsplit('/').next().unwrap_or(publisher)),
     }
 }
 
@@ -168,6 +192,29 @@ spec: { image: not-an-image-of-a-pod }
 ";
         assert_eq!(images_of(manifest), ["docker.io/library/busybox:latest", "quay.io/x/cni:v1"]);
         assert_eq!(images_of("{ no yaml").len(), 0);
+    }
+
+    #[test]
+    fn a_flat_repository_has_every_image_under_the_last_part_of_its_name() {
+        let spec = serde_json::json!({
+            "kubernetes": { "version": "v1.34.4", "imageRepository": "img.example.com:5000/system" }, "kine": { "version": "v0.16.4" },
+        });
+        let listed = listed(spec, "amd64");
+        let images: Vec<&str> = listed.lines().filter(|line| line.starts_with("img.")).collect();
+        insta::assert_snapshot!(images.join("\n"), @r"
+        img.example.com:5000/system/kine:v0.16.4
+        img.example.com:5000/system/pause:3.10.1
+        img.example.com:5000/system/kube-apiserver:v1.34.4
+        img.example.com:5000/system/kube-controller-manager:v1.34.4
+        img.example.com:5000/system/kube-scheduler:v1.34.4
+        img.example.com:5000/system/kube-proxy:v1.34.4
+        img.example.com:5000/system/flannel-cni-plugin:v1.8.0-flannel1
+        img.example.com:5000/system/flannel:v0.28.4
+        img.example.com:5000/system/coredns:v1.12.1
+        ");
+        for publisher in ["registry.k8s.io", "docker.io", "ghcr.io"] {
+            assert!(!listed.contains(publisher), "{listed}");
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::probe::{self, Answer, Asked};
 use super::{Item, Resolved, Sources, checksum};
-use crate::config::{Artifacts, Delivery};
+use crate::config::{Artifacts, Cluster, Delivery, ProxyEnvironment};
 use crate::failure::{Failure, Kind};
+use crate::remote::script::environment;
 use crate::remote::{Query, Question, RemoteError};
 
 /// The longest that a host may take for all its answers.
@@ -23,29 +24,35 @@ pub fn mirrored(artifacts: &Artifacts, url: &str) -> String {
 ///
 /// `label` is what people call the host. With `auto`, a host counts as able to fetch by itself when it reaches the source of every item
 /// and the registry.
+/// A host asks through the proxy; this machine, where it fetches for hosts, goes by its own environment.
 pub async fn resolve(
-    artifacts: &Artifacts,
-    delivery: Delivery,
+    cluster: &Cluster,
+    proxy: Option<&ProxyEnvironment>,
     items: &[Item],
     host: &impl Query,
     label: &str,
 ) -> Result<Sources, Failure> {
+    let artifacts = &cluster.spec.artifacts;
     check_mirror(artifacts)?;
     let asked: Vec<Asked> = items.iter().map(|item| asked(artifacts, item)).collect();
-    match delivery {
+    match artifacts.delivery {
         Delivery::Push => from_here(artifacts, &asked).await,
         Delivery::Node => {
-            let answers = from_host(&asked, None, host, label).await?;
-            let sources = collect(artifacts, &asked, &answers.files, label, false);
+            let answers = from_host(&asked, None, proxy, host, label).await?;
+            let sources = collect(artifacts, &asked, &answers.files, &asker(label, proxy, &asked), false);
             sources.map_err(|failure| if answers.all_reached() { failure } else { failure.hint(PUSH) })
         }
         Delivery::Auto => {
-            let answers = from_host(&asked, Some(registry_url(artifacts)), host, label).await;
+            let answers = from_host(&asked, Some(registry_url(cluster)), proxy, host, label).await;
             match answers {
-                Ok(answers) if answers.all_reached() => collect(artifacts, &asked, &answers.files, label, false),
+                Ok(answers) if answers.all_reached() => {
+                    collect(artifacts, &asked, &answers.files, &asker(label, proxy, &asked), false)
+                }
                 // Whoever cannot fetch by itself is served from here; if that fails too, both causes are told.
                 Ok(answers) => from_here(artifacts, &asked).await.map_err(|failure| match answers.unreached(&asked) {
-                    Some((url, why)) => failure.detail(format!("{label} cannot reach {url} either: {why}")),
+                    Some((url, why)) => {
+                        failure.detail(format!("{} cannot reach {url} either: {why}", asker(label, proxy, &asked)))
+                    }
                     None => failure,
                 }),
                 Err(lost) if lost.kind == Kind::Connection => Err(lost),
@@ -61,6 +68,18 @@ pub async fn resolve_here(artifacts: &Artifacts, items: &[Item]) -> Result<Vec<R
     let asked: Vec<Asked> = items.iter().map(|item| asked(artifacts, item)).collect();
     let answers = probe::ask(&asked).await?;
     judge_all(artifacts, &asked, &answers, "this machine")
+}
+
+/// Who asked, and by which way.
+fn asker(label: &str, proxy: Option<&ProxyEnvironment>, asked: &[Asked]) -> String {
+    let way = asked.first().and_then(|asked| proxy?.of(&asked.checksum_url));
+    way.map_or_else(|| label.to_owned(), |proxy| format!("{label}, which goes through the proxy {proxy},"))
+}
+
+/// What a host fetches first of these, or else the root of what it pulls images from.
+pub fn first_url(cluster: &Cluster, items: &[Item]) -> String {
+    let file = items.first().map(|item| mirrored(&cluster.spec.artifacts, &item.checksum_url));
+    file.unwrap_or_else(|| registry_url(cluster))
 }
 
 const PUSH: &str = "`--delivery push` fetches on this machine and sends over SSH";
@@ -87,10 +106,13 @@ fn check_mirror(artifacts: &Artifacts) -> Result<(), Failure> {
 }
 
 /// What a host asks to learn whether it can pull images: the registry's own root.
-fn registry_url(artifacts: &Artifacts) -> String {
-    let registry = artifacts.registry.as_deref().unwrap_or("https://registry.k8s.io").trim_end_matches('/');
-    let scheme = if registry.contains("://") { "" } else { "http://" };
-    format!("{scheme}{registry}/v2/")
+fn registry_url(cluster: &Cluster) -> String {
+    let spec = &cluster.spec;
+    let publisher = || {
+        let host = spec.kubernetes.image_repository.as_ref().map_or("registry.k8s.io", |repository| repository.host());
+        format!("https://{host}")
+    };
+    format!("{}/v2/", spec.artifacts.registry_url().unwrap_or_else(publisher))
 }
 
 /// What a host was answered.
@@ -119,15 +141,17 @@ impl Answers {
 async fn from_host(
     asked: &[Asked],
     registry: Option<String>,
+    proxy: Option<&ProxyEnvironment>,
     host: &impl Query,
     label: &str,
 ) -> Result<Answers, Failure> {
     if asked.is_empty() && registry.is_none() {
         return Ok(Answers { files: vec![], registry: None });
     }
+    let variables = proxy.map(ProxyEnvironment::variables).unwrap_or_default();
     let question = Question {
-        script: include_str!("scripts/resolve.sh"),
-        args: vec![super::http::CONNECT_TIMEOUT.as_secs().to_string()],
+        script: concat!(include_str!("../remote/scripts/environment.sh"), include_str!("scripts/resolve.sh")),
+        args: [environment(&variables), vec![super::http::CONNECT_TIMEOUT.as_secs().to_string()]].concat(),
         input: probe::lines(asked, registry.as_deref()).into_bytes(),
         deadline: DEADLINE,
     };

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::versions::{FLANNEL, FLANNEL_CNI};
+use crate::artifact::catalogue::{flannel_cni_image, flannel_image};
 use crate::assets::Assets;
 use crate::config::{Cluster, Network};
 use crate::failure::{Failure, Kind};
@@ -11,12 +11,6 @@ use crate::render::render;
 
 /// Where the manifest belongs, so that `kubectl apply` on the control plane reads what a person can read too.
 pub const MANIFEST: &str = "/etc/etcdless/network.yaml";
-
-/// flannel's image without its tag.
-const FLANNEL_IMAGE: &str = "ghcr.io/flannel-io/flannel";
-
-/// The image of flannel's CNI plugin without its tag.
-const FLANNEL_CNI_IMAGE: &str = "ghcr.io/flannel-io/flannel-cni-plugin";
 
 /// The CNI configuration appears whole, and only once flanneld has written what the plugin reads: before that, containerd would call
 /// the node ready, the first Pods would fail, and the kubelet would wait many seconds until it tries them again.
@@ -55,8 +49,8 @@ fn flannel(cluster: &Cluster, assets: &Assets) -> Result<String, Failure> {
     let subnet = cluster.spec.kubernetes.pod_subnet;
     let api = cluster.api();
     let values = Flannel {
-        image: format!("{FLANNEL_IMAGE}:{FLANNEL}"),
-        cni_image: format!("{FLANNEL_CNI_IMAGE}:{FLANNEL_CNI}"),
+        image: flannel_image(cluster),
+        cni_image: flannel_cni_image(cluster),
         pod_subnet: subnet.to_string(),
         ipv6: matches!(subnet, IpNet::V6(_)),
         api_name: api.host,

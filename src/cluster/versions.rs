@@ -1,6 +1,6 @@
 //! Which versions work together, and which pairs are known not to. What a pair is made of is `artifact::releases`' table.
 
-pub use crate::artifact::releases::{FLANNEL, FLANNEL_CNI, MINORS, Support, support};
+pub use crate::artifact::releases::{MINORS, Support, support};
 
 use crate::config::{Cluster, Placement, ProxyMode, Version};
 

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::names::{Address, DnsLabel, ServerAddress, Version};
-use super::{ApiAddress, Taint};
+use super::repository::advice as repository_advice;
+use super::{ApiAddress, ImageRepository, Taint};
 
 /// A `format` of a text: its name, what people call it, what it accepts, and what to write instead of something else.
 pub(super) struct Format {
@@ -40,6 +41,12 @@ pub(super) const FORMATS: &[Format] = &[
         noun: "an endpoint",
         accepts: parses::<ApiAddress>,
         advice: |_| "use HOST, HOST:PORT or [IPV6]:PORT".into(),
+    },
+    Format {
+        name: "image-repository",
+        noun: "an image repository",
+        accepts: parses::<ImageRepository>,
+        advice: repository_advice,
     },
     Format {
         name: "taint",

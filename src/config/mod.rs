@@ -13,6 +13,8 @@ pub mod hooks;
 pub mod load;
 pub mod names;
 pub mod path;
+pub mod proxy;
+mod repository;
 pub mod schema;
 pub mod set;
 mod suggest;
@@ -32,6 +34,8 @@ pub use datastore::{Datastore, Dsn, External, Managed, SecretRef, Server, Server
 pub use endpoint::{API_PORT, ApiAddress, Endpoint, LOCAL_PORT};
 pub use hooks::{Hook, Hooks};
 pub use names::{Address, AddressError, DnsLabel, ServerAddress, Version};
+pub use proxy::{Proxy, ProxyEnvironment};
+pub use repository::{ImageRepository, ImageRepositoryError};
 pub use taint::Taint;
 
 /// The only `apiVersion` that this program reads.
@@ -105,6 +109,9 @@ pub struct Spec {
     /// Where files and images come from.
     #[serde(default)]
     pub artifacts: Artifacts,
+    /// The HTTP proxy that hosts go through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
     /// Raw additions to kubeadm's documents.
     #[serde(default)]
     pub kubeadm: Kubeadm,
@@ -134,6 +141,9 @@ pub struct Kubernetes {
     pub proxy_mode: Option<ProxyMode>,
     /// What becomes of swap on the hosts.
     pub swap: Swap,
+    /// A flat repository that has every image as `REPOSITORY/NAME:TAG`; the publishers' own where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_repository: Option<ImageRepository>,
 }
 
 /// kube-proxy's `mode`.
@@ -170,6 +180,7 @@ impl Default for Kubernetes {
             dns_domain: "cluster.local".into(),
             proxy_mode: None,
             swap: Swap::default(),
+            image_repository: None,
         }
     }
 }
@@ -279,7 +290,8 @@ pub struct Artifacts {
     /// A file mirror in HOST/PATH form: `https://dl.k8s.io/x` is asked for as `MIRROR/dl.k8s.io/x`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<String>,
-    /// An image registry in HOST/NAME:TAG form, as `HOST:PORT` or `http(s)://HOST:PORT`; without a scheme, plain HTTP.
+    /// An image registry in HOST/NAME:TAG form, as `HOST:PORT` or `http(s)://HOST:PORT`; without a scheme, plain HTTP. Where it is the host
+    /// of `kubernetes.imageRepository`, it is asked for that repository as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
     /// A bundle that everything comes from, over SSH; nothing is fetched then. `etcdless mirror save` makes one.
@@ -421,6 +433,7 @@ impl Cluster {
                 runtime: Runtime::default(),
                 network: Network::default(),
                 artifacts: Artifacts::default(),
+                proxy: None,
                 kubeadm: Kubeadm::default(),
                 hooks: Hooks::default(),
                 hosts,

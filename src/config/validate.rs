@@ -3,6 +3,7 @@
 mod datastore;
 mod hosts;
 mod kubeadm;
+mod proxy;
 mod shards;
 mod sources;
 mod subnets;
@@ -48,12 +49,13 @@ impl Violation {
 
 /// Every rule that the cluster breaks: those of this module, then `rules`.
 pub fn validate(cluster: &Cluster, rules: &[Rule]) -> Vec<Violation> {
-    let own: [Rule; 9] = [
+    let own: [Rule; 10] = [
         subnets::check,
         dns_domain,
         proxy_mode,
         hosts::check,
         sources::check,
+        proxy::check,
         kubeadm::check,
         datastore::check,
         shards::check,

@@ -41,18 +41,20 @@ fn file(context: &Context<'_>, item: &Item) -> Step {
         staged: format!("{STAGE}/{}", item.name),
         yields: Vec::new(),
         push: context.sources.push,
+        environment: Vec::new(),
     };
     Step::new(format!("artifacts/{}", item.name), format!("fetch {} {}", item.name, item.version), Op::Fetch(fetch))
 }
 
 fn image(context: &Context<'_>, reference: &str) -> Step {
     let id = image_step(reference);
-    let op = Op::Image(Image { reference: reference.into(), push: context.sources.push });
+    let op = Op::Image(Image { reference: reference.into(), push: context.sources.push, environment: Vec::new() });
     Step::new(id, format!("pull {reference}"), op).after([
         "node/containerd",
         "node/registry-kubernetes",
         "node/registry-docker",
         "node/registry-github",
+        "node/registry-repository",
     ])
 }
 

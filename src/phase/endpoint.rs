@@ -147,7 +147,7 @@ fn service(context: &Context<'_>, parts: &Parts) -> Result<Vec<Step>, Failure> {
         Step::new(
             &installed,
             format!("install the package {package}"),
-            Op::Package { names: vec![(*package).into()], bundled: None },
+            Op::Package { names: vec![(*package).into()], bundled: None, environment: Vec::new() },
         )
         .after(["node"])
         .after(before),

@@ -10,6 +10,13 @@ use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::op::{File, Op, Script, sha256};
 
+/// A script that runs kubeadm.
+macro_rules! kubeadm {
+    ($file:literal) => {
+        concat!(include_str!("scripts/kubeadm-environment.sh"), include_str!($file))
+    };
+}
+
 /// The kubeconfig with the token, in memory only.
 const TICKET: &str = "/run/etcdless/join.conf";
 
@@ -84,7 +91,7 @@ fn worker(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         steps.push(ticket.after(["node", "endpoint", "artifacts"]).after_on(&control_plane.label, "join/ticket"));
     }
     let joined = Script {
-        text: include_str!("scripts/join.sh").into(),
+        text: kubeadm!("scripts/join.sh").into(),
         args: vec![JOIN.into(), TICKET.into(), context.node.name.clone()],
         creates: vec![KUBELET_CONFIG.into()],
         watches: Vec::new(),
@@ -112,9 +119,9 @@ fn tickets(context: &Context<'_>) -> Vec<Step> {
             seconds: 60,
         })
     };
-    let make = script(include_str!("scripts/join_ticket.sh"), vec![TICKET.into(), context.cluster.api().to_string()]);
+    let make = script(kubeadm!("scripts/join_ticket.sh"), vec![TICKET.into(), context.cluster.api().to_string()]);
     let make = Step::new("join/ticket", "make a token that lives half an hour", make);
-    let revoke = script(include_str!("scripts/join_ticket_revoked.sh"), vec![TICKET.into()]);
+    let revoke = script(kubeadm!("scripts/join_ticket_revoked.sh"), vec![TICKET.into()]);
     let revoke = Step::new("join/ticket-revoked", "revoke the token", revoke).after(["join/ticket"]);
     let revoke = context.joining.iter().fold(revoke, |step, worker| step.after_on(worker, "join/joined"));
     vec![make.after(["control-plane"]).after_servers(context), revoke.in_any_case()]

@@ -88,7 +88,7 @@ pub(super) fn document(context: &Context<'_>) -> Result<File, Failure> {
 /// A step that runs a phase of kubeadm. A changed document makes it necessary again; kubeadm's phases keep what is right already.
 pub(super) fn kubeadm_step(id: &str, title: &str, text: &'static str, creates: &[&str], digest: &str) -> Step {
     let script = Script {
-        text: text.into(),
+        text: format!("{}{text}", include_str!("scripts/kubeadm-environment.sh")).into(),
         args: vec![INIT.into()],
         creates: creates.iter().map(ToString::to_string).collect(),
         watches: vec![INIT.into()],

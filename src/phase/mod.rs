@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use crate::artifact::Sources;
 use crate::assets::Assets;
 use crate::cluster::node::Node;
-use crate::config::{Cluster, Role};
+use crate::config::{Cluster, ProxyEnvironment, Role};
 use crate::datastore::{Stores, managed};
 use crate::facts::Facts;
 use crate::failure::Failure;
@@ -73,6 +73,8 @@ pub struct Context<'a> {
     pub stores: &'a Stores,
     /// The servers that etcdless keeps, on whichever host.
     pub servers: &'a [Kept],
+    /// What programs on hosts are told of the proxy.
+    pub proxy: Option<&'a ProxyEnvironment>,
     /// The text of the user's own Pod network manifest, where the description names one.
     pub manifest: Option<&'a str>,
     /// The texts of hooks that hosts run, by path.

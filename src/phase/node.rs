@@ -1,16 +1,99 @@
 //! The host itself: what playbooks say about kernel, swap, container runtime and kubelet files, as steps.
 
 use ipnet::IpNet;
+use serde::Serialize;
 
 use super::{Context, Step};
+use crate::artifact::catalogue::pause_image;
 use crate::cluster::versions;
 use crate::failure::{Failure, Kind};
+use crate::op::{File, Op};
 use crate::playbook::{self, Inputs, Task, Versions};
+use crate::render::render;
+
+/// Hosts of images for which playbooks tell containerd of the registry.
+const PUBLISHERS: [&str; 3] = ["registry.k8s.io", "docker.io", "ghcr.io"];
 
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let tasks = playbook::tasks(context.assets, &inputs(context)?, context.facts)?;
-    Ok(tasks.into_iter().map(step).collect())
+    // In front of the units: those are restarted for what changes before them.
+    let mut steps = proxies(context)?;
+    steps.extend(tasks.into_iter().map(step));
+    for step in &mut steps {
+        if let Some((unit, path)) = PROXIED.iter().find(|(unit, _)| step.id == id(unit))
+            && let Op::Unit { watches, .. } = &mut step.op
+        {
+            watches.push((*path).into());
+            step.after.push(proxy_step(unit));
+        }
+    }
+    if let Some(file) = repository(context)? {
+        steps.push(Step::new("node/registry-repository", format!("write {}", file.path), Op::File(file)));
+    }
+    Ok(steps)
+}
+
+/// The units that go through the proxy by themselves, by the names of their steps, and where they are told so.
+const PROXIED: [(&str, &str); 2] = [
+    ("containerd", "/etc/systemd/system/containerd.service.d/20-etcdless-proxy.conf"),
+    ("kubelet", "/etc/systemd/system/kubelet.service.d/20-etcdless-proxy.conf"),
+];
+
+fn proxy_step(unit: &str) -> String {
+    format!("node/{unit}-proxy")
+}
+
+/// What the units are told of the proxy; without one, that nothing of an earlier one is left.
+fn proxies(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
+    let one = |(unit, path): (&str, &str)| {
+        let (title, op) = match context.proxy {
+            Some(proxy) => {
+                let values = Proxied { http: &proxy.http, https: &proxy.https, no: proxy.no.join(",") };
+                let text = render(context.assets, "systemd/proxy.conf.j2", &values)?;
+                (format!("let {unit} go through the proxy {}", proxy.http), Op::File(File::new(path, 0o644, text)))
+            }
+            None => (format!("let {unit} go through no proxy"), Op::Absent { path: path.into() }),
+        };
+        Ok(Step::new(proxy_step(unit), title, op))
+    };
+    PROXIED.into_iter().map(one).collect()
+}
+
+#[derive(Serialize)]
+struct Proxied<'a> {
+    http: &'a str,
+    https: &'a str,
+    no: String,
+}
+
+/// What containerd is told of the host of `kubernetes.imageRepository`, which it asks over HTTPS by itself. containerd reads it at every pull.
+fn repository(context: &Context<'_>) -> Result<Option<File>, Failure> {
+    let spec = &context.cluster.spec;
+    let (Some(repository), Some(registry)) = (&spec.kubernetes.image_repository, spec.artifacts.registry_url()) else {
+        return Ok(None);
+    };
+    let host = repository.host();
+    if PUBLISHERS.contains(&host) {
+        return Ok(None);
+    }
+    let template = match spec.artifacts.registry_is(host) {
+        true => "containerd/server.toml.j2",
+        false => "containerd/hosts.toml.j2",
+    };
+    let text = render(context.assets, template, &Registry { registry, vars: Vars { host } })?;
+    Ok(Some(File::new(format!("/etc/containerd/certs.d/{host}/hosts.toml"), 0o644, text)))
+}
+
+#[derive(Serialize)]
+struct Registry<'a> {
+    registry: String,
+    vars: Vars<'a>,
+}
+
+#[derive(Serialize)]
+struct Vars<'a> {
+    host: &'a str,
 }
 
 fn step(task: Task) -> Step {
@@ -35,8 +118,8 @@ pub(super) fn inputs(context: &Context<'_>) -> Result<Inputs, Failure> {
             runc: support.runc.into(),
             cni_plugins: support.cni.into(),
         },
-        pause_image: format!("registry.k8s.io/pause:{}", support.pause),
-        registry: spec.artifacts.registry.clone(),
+        pause_image: pause_image(context.cluster),
+        registry: spec.artifacts.registry_url(),
         install: spec.runtime.install,
         proxy_mode: spec.kubernetes.proxy_mode,
         swap: spec.kubernetes.swap,

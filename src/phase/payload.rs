@@ -33,7 +33,7 @@ pub(super) async fn open(
             let held = held(host, label).await?;
             bundles.open_image(&image.reference, arch, |blob| held.contains(&blob.digest))?
         }
-        (Op::Package { names, bundled: Some(release) }, Supply::Bundles(bundles)) => {
+        (Op::Package { names, bundled: Some(release), .. }, Supply::Bundles(bundles)) => {
             packages(bundles, host, label, release, names).await?
         }
         _ => return Ok(None),

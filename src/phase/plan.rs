@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, PHASES, Step, hooks};
+use crate::config::ProxyEnvironment;
 use crate::facts::Probes;
 use crate::failure::{Failure, Kind};
-use crate::op::{Decision, Op, Pending, Release};
+use crate::op::{Decision, Fetch, Image, Op, Pending, Release};
 
 /// What is to become of one host.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Plan {
     pub host: String,
     /// Every step, in the order of the phases.
     pub steps: Vec<Planned>,
+    /// What the host goes through, for people.
+    pub proxy: Option<String>,
 }
 
 /// A step and whether the host needs it.
@@ -72,7 +75,20 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     if context.sources.packages {
         bundle_packages(&mut steps, context);
     }
+    if let Some(proxy) = context.proxy {
+        steps.iter_mut().for_each(|step| download_through(&mut step.op, proxy));
+    }
     Ok(steps)
+}
+
+/// What a host downloads by itself goes through the proxy.
+fn download_through(op: &mut Op, proxy: &ProxyEnvironment) {
+    match op {
+        Op::Fetch(Fetch { environment, .. })
+        | Op::Image(Image { environment, .. })
+        | Op::Package { environment, .. } => *environment = proxy.variables(),
+        _ => {}
+    }
 }
 
 /// Tells each transfer where its contents end up, from the steps that install or unpack the staged file.
@@ -134,7 +150,8 @@ pub fn plan(context: &Context<'_>, steps: Vec<Step>, selection: &Selection) -> P
         planned.push(Planned { step, decision });
     }
     hooks::weave(context, &mut planned);
-    Plan { host: context.node.label.clone(), steps: planned }
+    let proxy = context.proxy.map(ToString::to_string);
+    Plan { host: context.node.label.clone(), steps: planned, proxy }
 }
 
 /// A phase's name in `after` stands for all of its steps.
@@ -162,6 +179,9 @@ impl Plan {
         }
         let width = changes.iter().map(|(step, _)| step.id.len()).max().unwrap_or(0);
         let mut text = format!("{}: {} of {} steps\n", self.host, changes.len(), self.steps.len());
+        if let Some(proxy) = &self.proxy {
+            text.push_str(&format!("  through the proxy {proxy}\n"));
+        }
         for (step, what) in changes {
             text.push_str(&format!("  + {:width$}  {} ({what})\n", step.id, step.title));
         }

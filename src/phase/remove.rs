@@ -52,7 +52,7 @@ fn one(host: &str, id: &str, title: String, text: &'static str, args: Vec<String
         seconds,
     });
     let planned = Planned { step: Step::new(id, title, op), decision: Decision::Change("a node leaves".into()) };
-    Plan { host: host.to_owned(), steps: vec![planned] }
+    Plan { host: host.to_owned(), steps: vec![planned], proxy: None }
 }
 
 /// Of a plan for the hosts that stay, what has to do with who is a member: the API's name and balancers, the description that is kept, and, where

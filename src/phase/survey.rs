@@ -17,7 +17,7 @@ use crate::artifact::{Item, Resolved, Sources, source};
 use crate::assets::Assets;
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Host as HostConfig, Role};
+use crate::config::{Cluster, Delivery, Host as HostConfig, ProxyEnvironment, Role};
 use crate::datastore::{Stores, managed};
 use crate::facts::{Facts, Os, Probes};
 use crate::failure::{Failure, Kind};
@@ -117,6 +117,8 @@ struct Fleet<'a> {
     first: Option<usize>,
     /// The labels of workers that are no nodes yet.
     joining: Vec<String>,
+    /// What programs on hosts are told of the proxy.
+    proxy: Option<ProxyEnvironment>,
 }
 
 impl Desired {
@@ -232,9 +234,12 @@ impl Desired {
     fn fleet<'a>(&self, known: Vec<Known<'a>>, servers: Vec<Kept>) -> Fleet<'a> {
         let workers = known.iter().filter(|known| known.node.role == Role::Worker && !join::has_joined(known.facts));
         let joining = workers.map(|known| known.node.label.clone()).collect();
-        let peers = self.cluster.nodes().filter_map(|config| peer(config, &known)).collect();
+        let peers: Vec<Peer> = self.cluster.nodes().filter_map(|config| peer(config, &known)).collect();
+        let control_planes = peers.iter().filter(|peer| peer.role == Role::ControlPlane).map(|peer| peer.address);
+        let kept = known.iter().filter(|known| known.node.role == Role::Datastore).map(|known| known.node.address);
+        let proxy = self.cluster.proxy_environment(control_planes.chain(kept));
         let first = first(&known);
-        Fleet { known, servers, peers, first, joining }
+        Fleet { known, servers, peers, first, joining, proxy }
     }
 
     /// The same with something in the place of certificates, to know what to ask, and for texts that people look at.
@@ -312,12 +317,38 @@ impl Desired {
             return Ok(Sources { files, ..all });
         }
         let plan = self.plan(known, &Sources::default(), stores, fleet)?;
+        let missing = self.missing(&plan, known);
+        if let Some(proxy) = &fleet.proxy {
+            self.gets_through(place, &plan, proxy, &missing).await?;
+        }
         if !plan.changes().any(|(step, _)| transfer(&step.op).is_some()) {
             return Ok(Sources::default());
         }
-        let artifacts = &self.cluster.spec.artifacts;
-        let missing = self.missing(&plan, known);
-        source::resolve(artifacts, artifacts.delivery, &missing, place.host, &place.config.label()).await
+        source::resolve(&self.cluster, fleet.proxy.as_ref(), &missing, place.host, &place.config.label()).await
+    }
+
+    /// Refuses a host that does not get through the proxy, where it is to download something.
+    async fn gets_through<H: Query>(
+        &self,
+        place: &Place<'_, H>,
+        plan: &Plan,
+        proxy: &ProxyEnvironment,
+        missing: &[Item],
+    ) -> Result<(), Failure> {
+        let sent = self.cluster.spec.artifacts.delivery == Delivery::Push;
+        let downloads = plan.changes().any(|(step, _)| match &step.op {
+            Op::Package { .. } => true,
+            op => !sent && transfer(op).is_some(),
+        });
+        if !downloads || !self.selection.has("preflight") || self.ignore.has(preflight::PROXY) {
+            return Ok(());
+        }
+        let url = (!sent && place.config.role.is_node()).then(|| source::first_url(&self.cluster, missing));
+        let label = place.config.label();
+        match preflight::ask_proxy(proxy, url.as_deref(), place.host, &label).await? {
+            Some(finding) => Err(preflight::proxy_refuses(&label, &finding)),
+            None => Ok(()),
+        }
     }
 
     /// The files of the catalogue that a plan brings to a host.
@@ -366,6 +397,7 @@ impl Desired {
             sources,
             stores,
             servers: &fleet.servers,
+            proxy: fleet.proxy.as_ref(),
             manifest: self.manifest.as_deref(),
             scripts: &self.scripts,
         }
@@ -442,7 +474,7 @@ fn bundled(
     let lacking = lacking.into_iter().filter_map(Result::err);
     let others = plan.changes().filter_map(|(step, _)| match &step.op {
         Op::Image(image) => bundles.image(&image.reference, arch).err(),
-        Op::Package { names, bundled: Some(release) } => bundles.packages_of(release, names).err(),
+        Op::Package { names, bundled: Some(release), .. } => bundles.packages_of(release, names).err(),
         _ => None,
     });
     match lacking.chain(others).reduce(|first, next| first.detail(next.message)) {

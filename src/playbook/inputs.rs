@@ -17,7 +17,7 @@ pub struct Inputs {
     pub versions: Versions,
     /// The full reference of the pause image.
     pub pause_image: String,
-    /// The cluster's own registry as cluster.yaml has it.
+    /// The cluster's own registry with its scheme.
     pub registry: Option<String>,
     /// Where the container runtime comes from.
     pub install: Install,
@@ -76,8 +76,7 @@ pub struct Versions {
 pub(super) struct Scope<'a> {
     versions: &'a Versions,
     pause_image: &'a str,
-    /// With its scheme.
-    registry: Option<String>,
+    registry: Option<&'a str>,
     restrict_oom_score: bool,
     /// Only in playbooks of a server.
     server: Option<&'a Server>,
@@ -115,7 +114,7 @@ impl Inputs {
         Scope {
             versions: &self.versions,
             pause_image: &self.pause_image,
-            registry: self.registry.as_deref().map(with_scheme),
+            registry: self.registry.as_deref(),
             restrict_oom_score: self.restrict_oom_score,
             server: self.server.as_ref(),
             sysctl,
@@ -142,12 +141,6 @@ fn major(version: &str) -> u64 {
     digits.split(|c: char| !c.is_ascii_digit()).next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// A registry without a scheme speaks plain HTTP.
-fn with_scheme(registry: &str) -> String {
-    let registry = registry.trim_end_matches('/');
-    if registry.contains("://") { registry.to_owned() } else { format!("http://{registry}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,11 +152,5 @@ mod tests {
         {
             assert_eq!(major(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn registries_without_a_scheme_are_http() {
-        assert_eq!(with_scheme("10.0.0.5:5000"), "http://10.0.0.5:5000");
-        assert_eq!(with_scheme("https://r.example/"), "https://r.example");
     }
 }

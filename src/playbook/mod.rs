@@ -250,7 +250,7 @@ fn look(change: Change<'_>) -> Op {
             creates: paths(&unpack.creates),
             version: String::new(),
         },
-        Change::Package(names) => Op::Package { names: words(names), bundled: None },
+        Change::Package(names) => Op::Package { names: words(names), bundled: None, environment: Vec::new() },
         Change::Module(Word(name)) => Op::Module { name: name.clone() },
         Change::Sysctl(sysctl) => {
             Op::Sysctl { key: sysctl.key.0.clone(), value: sysctl.value.to_string(), at_least: sysctl.at_least }

@@ -12,6 +12,18 @@ macro_rules! change {
     };
 }
 
+/// The same of what downloads: in an environment that its first arguments tell.
+macro_rules! download {
+    ($($file:literal),+) => {
+        change!("scripts/environment.sh", $($file),+)
+    };
+}
+
+/// Comes before the arguments of a script that takes an environment.
+pub fn environment(variables: &[String]) -> Vec<String> {
+    std::iter::once(variables.len().to_string()).chain(variables.iter().cloned()).collect()
+}
+
 /// Where etcdless keeps what it knows on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -79,8 +91,8 @@ fn own(op: &Op) -> Result<(&'static str, u64, Vec<String>), &'static str> {
         }
         Op::Fetch(fetch) if fetch.sha256.is_empty() => return Err("the file's SHA-256 is not known yet"),
         Op::Fetch(fetch) => {
-            let args = vec![fetch.url.clone(), fetch.sha256.clone(), fetch.staged.clone(), from(fetch.push)];
-            (change!("scripts/fetch.sh"), 3600, args)
+            let args = [fetch.url.clone(), fetch.sha256.clone(), fetch.staged.clone(), from(fetch.push)];
+            (download!("scripts/fetch.sh"), 3600, [environment(&fetch.environment), args.into()].concat())
         }
         Op::Install { staged, path, mode, .. } => {
             (change!("scripts/install.sh"), 300, vec![staged.clone(), path.clone(), octal(*mode)])
@@ -89,10 +101,11 @@ fn own(op: &Op) -> Result<(&'static str, u64, Vec<String>), &'static str> {
             let args = [staged, into].into_iter().chain(creates).cloned().collect();
             (change!("scripts/unpack.sh"), 600, args)
         }
-        Op::Package { names, bundled } => {
-            let args = std::iter::once(from(bundled.is_some())).chain(names.iter().cloned()).collect();
-            (change!("scripts/repository.sh", "scripts/package.sh"), 1800, args)
+        Op::Package { names, bundled, environment: variables } => {
+            let args = [environment(variables), vec![from(bundled.is_some())], names.clone()].concat();
+            (download!("scripts/repository.sh", "scripts/package.sh"), 1800, args)
         }
+        Op::Absent { path } => (change!("scripts/absent.sh"), 60, vec![path.clone()]),
         Op::Module { name } => (change!("scripts/module.sh"), 60, vec![name.clone()]),
         Op::Sysctl { key, value, .. } => (change!("scripts/sysctl.sh"), 60, vec![sysctl_path(key), value.clone()]),
         Op::SwapOff => (change!("scripts/swap_off.sh"), 300, vec!["/etc/fstab".into()]),
@@ -104,7 +117,10 @@ fn own(op: &Op) -> Result<(&'static str, u64, Vec<String>), &'static str> {
             let args = [name.clone(), want.into()].into_iter().chain(watches.iter().cloned()).collect();
             (change!("scripts/unit.sh"), 300, args)
         }
-        Op::Image(image) => (change!("scripts/image.sh"), 3600, vec![image.reference.clone(), from(image.push)]),
+        Op::Image(image) => {
+            let args = vec![image.reference.clone(), from(image.push)];
+            (download!("scripts/image.sh"), 3600, [environment(&image.environment), args].concat())
+        }
         Op::Script(script) => {
             let args = std::iter::once(script.text.to_string()).chain(script.args.iter().cloned()).collect();
             (change!("scripts/script.sh"), script.seconds, args)

@@ -17,6 +17,7 @@ fn fetch(address: &str, size: u64) -> Fetch {
         staged: String::new(),
         yields: vec![],
         push: true,
+        environment: vec![],
     }
 }
 

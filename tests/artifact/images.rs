@@ -163,6 +163,18 @@ async fn an_index_gives_the_image_of_the_architecture() {
 }
 
 #[tokio::test]
+async fn the_host_of_the_repository_itself_is_asked_for_what_it_has() {
+    let mut held = Held::default();
+    held.image(OCI[0], "amd64", Some("3.10.1"));
+    let flat = |(path, answer): (String, Answer)| (path.replace(REPOSITORY, "/v2/system/pause"), answer);
+    let server = Held { paths: held.paths.into_iter().map(flat).collect() }.serve().await;
+    let reference = format!("{}/system/pause:3.10.1", server.address);
+    let (_, archive) = read(&server.address, &reference, "amd64").await.unwrap();
+    let index = json_of(&unpack(&archive.unwrap()), "index.json");
+    assert!(index.to_string().contains(&reference), "{index}");
+}
+
+#[tokio::test]
 async fn a_single_manifest_is_taken_as_it_is_if_it_fits() {
     let mut held = Held::default();
     let (digest, _) = held.image(DOCKER[0], "amd64", Some("3.10.1"));

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use etcdless::artifact::source::{mirrored, resolve};
 use etcdless::artifact::{Item, Resolved};
-use etcdless::config::{Artifacts, Delivery};
+use etcdless::config::{Artifacts, Cluster, Delivery, ProxyEnvironment};
 use etcdless::facts::{Facts, Probes};
 use etcdless::failure::{Failure, Kind};
 use etcdless::remote::{Output, Query, Question, RemoteError};
@@ -79,8 +79,14 @@ impl Query for Here {
     }
 }
 
+fn cluster(artifacts: &Artifacts, delivery: Delivery) -> Cluster {
+    let mut cluster = Cluster::of("demo".parse().unwrap(), vec![]);
+    cluster.spec.artifacts = Artifacts { delivery, ..artifacts.clone() };
+    cluster
+}
+
 async fn ask(artifacts: &Artifacts, delivery: Delivery) -> Result<etcdless::artifact::Sources, Failure> {
-    resolve(artifacts, delivery, &items(), &Here::default(), "cp1").await
+    resolve(&cluster(artifacts, delivery), None, &items(), &Here::default(), "cp1").await
 }
 
 #[test]
@@ -213,6 +219,25 @@ async fn a_source_that_refuses_is_named_with_the_ways_out() {
 }
 
 #[tokio::test]
+async fn a_host_asks_through_the_proxy_and_this_machine_does_not() {
+    let server = Server::start(good()).await;
+    let refused = format!("http://{}", server::refused().await);
+    let near = |no: &[&str]| ProxyEnvironment {
+        http: refused.clone(),
+        https: refused.clone(),
+        no: no.iter().map(ToString::to_string).collect(),
+    };
+    let ask = async |proxy: &ProxyEnvironment, delivery| {
+        resolve(&cluster(&mirror(&server.address), delivery), Some(proxy), &items(), &Here::default(), "cp1").await
+    };
+    let failure = ask(&near(&[]), Delivery::Node).await.unwrap_err();
+    let start = format!("cp1, which goes through the proxy {refused}, cannot reach http://{}", server.address);
+    assert!(failure.message.starts_with(&start), "{failure}");
+    ask(&near(&["127.0.0.1"]), Delivery::Node).await.unwrap();
+    ask(&near(&[]), Delivery::Push).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_name_that_does_not_resolve_is_told() {
     let artifacts = Artifacts { mirror: Some("http://nowhere.invalid".into()), ..Artifacts::default() };
     for delivery in [Delivery::Node, Delivery::Push] {
@@ -240,11 +265,12 @@ async fn auto_pushes_for_a_host_that_cannot_fetch() {
     let artifacts = mirror(&server.address);
     let empty = tempfile::tempdir().unwrap();
     let without_curl = Here { path: Some(empty.path().into()), ..Here::default() };
-    let sources = resolve(&artifacts, Delivery::Auto, &items(), &without_curl, "cp1").await.unwrap();
+    let sources = resolve(&cluster(&artifacts, Delivery::Auto), None, &items(), &without_curl, "cp1").await.unwrap();
     assert!(sources.push);
     assert_eq!(sources.files.len(), 2);
 
-    let failure = resolve(&artifacts, Delivery::Node, &items(), &without_curl, "cp1").await.unwrap_err();
+    let failure =
+        resolve(&cluster(&artifacts, Delivery::Node), None, &items(), &without_curl, "cp1").await.unwrap_err();
     assert_eq!(
         (failure.kind, failure.message.as_str()),
         (Kind::Preflight, "cp1 has no curl, which it needs to fetch files")
@@ -266,7 +292,8 @@ async fn a_lost_connection_is_not_a_reason_to_push() {
     let lost = || Err(RemoteError::Lost { host: "cp1".into(), reason: "broken pipe".into() });
     let host = Here { answer: Some(lost), ..Here::default() };
     for delivery in [Delivery::Node, Delivery::Auto] {
-        let failure = resolve(&mirror(&server.address), delivery, &items(), &host, "cp1").await.unwrap_err();
+        let failure =
+            resolve(&cluster(&mirror(&server.address), delivery), None, &items(), &host, "cp1").await.unwrap_err();
         assert_eq!(
             (failure.kind, failure.message.as_str()),
             (Kind::Connection, "the connection to cp1 was lost: broken pipe")
@@ -278,7 +305,8 @@ async fn a_lost_connection_is_not_a_reason_to_push() {
 async fn nothing_missing_asks_nobody() {
     let server = Server::start(good()).await;
     for delivery in [Delivery::Node, Delivery::Push] {
-        let sources = resolve(&mirror(&server.address), delivery, &[], &Here::default(), "cp1").await.unwrap();
+        let sources =
+            resolve(&cluster(&mirror(&server.address), delivery), None, &[], &Here::default(), "cp1").await.unwrap();
         assert!(sources.files.is_empty());
     }
     assert_eq!(server.seen(), [""; 0]);

@@ -189,6 +189,8 @@ impl Holder {
     fn holds(&self, named: &Reference) -> Reference {
         let repository = named.repository();
         let name = match self.names {
+            // The host of `kubernetes.imageRepository` itself.
+            Names::Whole if self.host == named.registry() => repository.to_owned(),
             Names::Whole => join(&[&self.path, named.registry(), repository]),
             Names::Own => join(&[&self.path, repository]),
             Names::Flat => join(&[&self.path, repository.rsplit('/').next().unwrap_or(repository)]),

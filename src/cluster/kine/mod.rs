@@ -11,6 +11,7 @@ pub mod systemd;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use crate::artifact::catalogue::kine_image;
 use crate::assets::Assets;
 use crate::cluster::kubeadm;
 use crate::config::{Cluster, Listen, MAIN, Placement};
@@ -29,9 +30,6 @@ pub const PKI: &str = "/etc/etcdless/kine/pki";
 
 /// What systemd-tmpfiles reads.
 pub const TMPFILES: &str = "/etc/tmpfiles.d/etcdless.conf";
-
-/// The image without its tag.
-pub const IMAGE: &str = "docker.io/rancher/kine";
 
 /// The port of shard `main` under `listen: tcp`, on loopback.
 const PORT: u16 = 2379;
@@ -70,17 +68,12 @@ pub enum Listener {
 pub fn processes(cluster: &Cluster, stores: &Stores) -> Vec<Process> {
     let process = |(((shard, store), listener), metrics_port): (((&str, &Store), Listener), u16)| Process {
         shard: shard.to_owned(),
-        image: image(cluster),
+        image: kine_image(cluster),
         listener,
         store: store.clone(),
         metrics_port,
     };
     stores.iter().zip(listeners(cluster)).zip(METRICS_PORT..).map(process).collect()
-}
-
-/// kine's image, as the kubelet pulls it.
-pub fn image(cluster: &Cluster) -> String {
-    format!("{IMAGE}:{}", cluster.spec.kine.version)
 }
 
 /// What the API server of a control plane reaches each kine by, `main` first.

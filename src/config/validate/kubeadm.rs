@@ -16,6 +16,7 @@ const RESERVED: &[(&str, &str, &str)] = &[
     ("cluster", "/networking/dnsDomain", "use `spec.kubernetes.dnsDomain`"),
     ("cluster", "/kubernetesVersion", "use `spec.kubernetes.version`"),
     ("cluster", "/clusterName", "use `metadata.name`"),
+    ("cluster", "/imageRepository", "use `spec.kubernetes.imageRepository`, which holds for kine and flannel, too"),
     ("init", "/bootstrapTokens", "etcdless makes a token of its own that lives minutes"),
     ("init", "/certificateKey", "etcdless makes keys of its own"),
     ("kubelet", "/clusterDomain", "use `spec.kubernetes.dnsDomain`"),

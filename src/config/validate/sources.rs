@@ -69,12 +69,12 @@ fn credentials(path: &str) -> Option<Violation> {
     Some(Violation::new(path, message).suggest("use one that needs no login, on a network that only the hosts reach"))
 }
 
-fn without_scheme(text: &str) -> Option<&str> {
+pub(super) fn without_scheme(text: &str) -> Option<&str> {
     text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))
 }
 
 /// `HOST`, `HOST:PORT` or `[IPV6]:PORT`.
-fn is_host_and_port(text: &str) -> bool {
+pub(super) fn is_host_and_port(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
         Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (address, rest.strip_prefix(':')),
         Some(_) => return false,

@@ -8,6 +8,7 @@ use super::machine::{
     architecture, clock_skew, cpus, disk_pressure, disk_space, feature, hostname, ipvs_feature, memory, node_address,
     node_name, operating_system, swap, system_verification, tool,
 };
+use super::proxy::PROXY;
 use super::versions::{containerd_version, kubernetes_version};
 use super::{Check, Finding, Subject};
 use crate::config::Role;
@@ -61,11 +62,12 @@ pub const CHECKS: &[Check] = &[
         concerns: |role| role == Role::Datastore,
         ..new("Port-server", "free for the database server", server_port)
     },
+    PROXY,
     new("Ports-shards", "free for the kines of shards", shard_ports),
 ];
 
 /// One that concerns servers as well.
-const fn every(name: &'static str, about: &'static str, run: fn(&Subject<'_>) -> Vec<Finding>) -> Check {
+pub(super) const fn every(name: &'static str, about: &'static str, run: fn(&Subject<'_>) -> Vec<Finding>) -> Check {
     Check { concerns: |_| true, ..new(name, about, run) }
 }
 

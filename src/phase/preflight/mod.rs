@@ -6,6 +6,7 @@
 mod existing;
 mod list;
 mod machine;
+mod proxy;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Finding, Kind, Severity};
 
 pub use list::CHECKS;
+pub use proxy::{NAME as PROXY, ask as ask_proxy};
 
 /// The description of the cluster that a control plane keeps.
 const RECORD: &str = "/etc/etcdless/cluster.yaml";
@@ -158,6 +160,11 @@ pub fn findings(
         }
     }
     (warnings, errors)
+}
+
+/// That a host does not get through the proxy, as one failure; nothing where that is to be ignored.
+pub fn proxy_refuses(host: &str, finding: &Finding) -> Failure {
+    refuse(&[Refusal { host: host.into(), check: &proxy::PROXY, text: format!("{host} {finding}") }])
 }
 
 /// What is wrong as one failure a host, by its label.

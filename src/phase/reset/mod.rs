@@ -254,7 +254,7 @@ fn in_order(label: &str, mut steps: Vec<Planned>) -> Plan {
     for planned in &mut steps {
         planned.step.after = before.replace(planned.step.id.clone()).into_iter().collect();
     }
-    Plan { host: label.to_owned(), steps }
+    Plan { host: label.to_owned(), steps, proxy: None }
 }
 
 fn store_title(data: Data) -> &'static str {

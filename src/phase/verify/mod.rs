@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::artifact::catalogue::kine_image;
 use crate::assets::Assets;
+use crate::cluster::kine::listeners;
 use crate::cluster::kine::probe::{self, Endpoint, Latency, ProbeError};
-use crate::cluster::kine::{image, listeners};
 use crate::cluster::node::Node;
 use crate::config::Cluster;
 use crate::failure::{Failure, Kind};
@@ -150,7 +151,7 @@ impl<Q: Query> Run<'_, Q> {
         let script = include_str!("../scripts/verify_create.sh");
         let manifest = Manifest {
             namespace: &self.namespace,
-            image: image(self.cluster),
+            image: kine_image(self.cluster),
             domain: &self.cluster.spec.kubernetes.dns_domain,
             avoid: &self.avoid,
             apart: self.cluster.nodes().count() > 1,

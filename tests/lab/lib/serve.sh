@@ -117,6 +117,22 @@ YAML
   await "http://$gateway:5000/v2/" registry
 }
 
+proxy_program() { command -v tinyproxy || { [ -x "$LAB/tools/usr/bin/tinyproxy" ] && echo "$LAB/tools/usr/bin/tinyproxy"; }; }
+
+# proxy PORT [--refuse]: its log has a line a request, with the address that was asked for.
+proxy() {
+  local port=${1:-} program allowed="$LAB_NET.0/24"
+  [[ $port =~ ^31[0-9]{2}$ ]] || die "proxy PORT [--refuse]: 3100 to 3199"
+  program=$(proxy_program) || die "tinyproxy is missing: lab deps"
+  [ "${2:-}" != --refuse ] || allowed=127.0.0.1
+  network_up
+  printf '%s\n' "Port $port" "Listen $gateway" "Timeout 60" "MaxClients 200" "LogLevel Connect" "Allow $allowed" "ConnectPort 443" >"$LAB/proxy-$port.conf"
+  stop_daemon "proxy-$port"
+  daemon "proxy-$port" "$program" -d -c "$LAB/proxy-$port.conf"
+  await "http://$gateway:$port/" "proxy-$port"
+  echo "http://$gateway:$port"
+}
+
 # Images whose fingerprint the registry has not seen.
 push_images() {
   local key reference tar pushed=$LAB/registry/pushed started
