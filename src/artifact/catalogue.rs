@@ -72,8 +72,9 @@ fn images(cluster: &Cluster, support: &Support, role: Role) -> Vec<String> {
 pub fn images_of(manifest: &str) -> Vec<String> {
     let mut images = Vec::new();
     for document in serde_yaml::Deserializer::from_str(manifest) {
-        // What is not YAML, kubectl refuses with the line.
-        collect(&serde_json::Value::deserialize(document).unwrap_or_default(), &mut images);
+        // What is not YAML, kubectl refuses with the line; there is no next document after it.
+        let Ok(document) = serde_json::Value::deserialize(document) else { break };
+        collect(&document, &mut images);
     }
     images.sort();
     images.dedup();

@@ -1,7 +1,7 @@
 //! Phase `artifacts`: every file into the staging folder, verified; every image into containerd once that runs.
 
 use super::{Context, Step};
-use crate::artifact::catalogue::catalogue;
+use crate::artifact::catalogue::{catalogue, images_of};
 use crate::artifact::source::mirrored;
 use crate::artifact::{Item, Resolved};
 use crate::failure::Failure;
@@ -16,6 +16,8 @@ const FIRST: usize = 3;
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let catalogue = catalogue(context.cluster, context.node.arch, context.node.role);
+    let own = context.manifest.map(images_of).unwrap_or_default();
+    let own = own.iter().filter(|reference| !catalogue.images.contains(reference));
     let files = catalogue.files.iter().map(|item| file(context, item));
     let images = catalogue.images.iter().enumerate().map(|(place, reference)| {
         let before: &[&str] = match place {
@@ -23,9 +25,11 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
             // Unpacking takes all processors: what is needed later must not slow down what everything waits for.
             _ => &["artifacts/image/kine", "artifacts/image/pause", "artifacts/image/kube-apiserver"],
         };
-        image(context, reference).after(before.iter().copied())
+        image(context, image_step(reference), reference).after(before.iter().copied())
     });
-    Ok(files.chain(images).collect())
+    // The user's own Pod network: without its images no node becomes ready, and a host without internet cannot pull them by itself.
+    let own = own.map(|reference| image(context, format!("artifacts/image/{reference}"), reference));
+    Ok(files.chain(images).chain(own).collect())
 }
 
 fn file(context: &Context<'_>, item: &Item) -> Step {
@@ -46,8 +50,7 @@ fn file(context: &Context<'_>, item: &Item) -> Step {
     Step::new(format!("artifacts/{}", item.name), format!("fetch {} {}", item.name, item.version), Op::Fetch(fetch))
 }
 
-fn image(context: &Context<'_>, reference: &str) -> Step {
-    let id = image_step(reference);
+fn image(context: &Context<'_>, id: String, reference: &str) -> Step {
     let op = Op::Image(Image { reference: reference.into(), push: context.sources.push, environment: Vec::new() });
     Step::new(id, format!("pull {reference}"), op).after([
         "node/containerd",
