@@ -24,7 +24,8 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
         if let Some((unit, path)) = PROXIED.iter().find(|(unit, _)| step.id == id(unit))
             && let Op::Unit { watches, .. } = &mut step.op
         {
-            watches.push((*path).into());
+            // The folder is newer, too, once the file has gone from it, which another unit's reload of systemd would hide.
+            watches.extend([*path, path.rsplit_once('/').map_or(*path, |(folder, _)| folder)].map(String::from));
             step.after.push(proxy_step(unit));
         }
     }

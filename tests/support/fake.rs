@@ -225,7 +225,9 @@ fn change(state: &mut State, op: &Op, record: &Record) {
             facts.texts.insert("/etc/hosts".into(), format!("127.0.0.1 localhost\n{address} {name} # etcdless\n"));
         }
         Op::Unit { name, running, watches } => {
-            for path in watches {
+            // A drop-in that is there only with a proxy is watched in any case, as is the folder that it goes from.
+            let always = |path: &&String| !path.ends_with(".d") && !path.ends_with("-proxy.conf");
+            for path in watches.iter().filter(always) {
                 assert!(facts.files.contains_key(path), "{}: {name} watches {path}, which is not there", record.step);
             }
             let unit = facts.units.get_mut(name).unwrap_or_else(|| panic!("{}: there is no unit {name}", record.step));
