@@ -175,6 +175,8 @@ const FAIL: &[Case] = &[
      "[ERROR NodeAddress] cp1 has no address that it can be a node with: neither the address that SSH reached nor that of the default route is on an interface; its addresses are none; fix: set hosts[].nodeIP in cluster.yaml to an address that other machines reach this one by"),
     (|w| { let nat = "10.0.2.15".parse().unwrap(); w.facts.addresses = vec![nat]; w.facts.route_address = Some(nat); },
      "[WARNING NodeAddress] cp1 would be the node with address 10.0.2.15: this looks like an address behind NAT, which no other machine reaches; fix: set hosts[].nodeIP in cluster.yaml to an address that other machines reach this one by"),
+    (|w| { w.facts.addresses = ["10.0.2.15", "192.168.56.11", "172.17.0.1"].map(|address| address.parse().unwrap()).into(); w.facts.route_address = Some("10.0.2.15".parse().unwrap()); },
+     "[ERROR NodeAddress] cp1 has several addresses, and nothing tells which one other machines reach: SSH and the default route use NAT's 10.0.2.15, which every machine behind it has; its addresses are 10.0.2.15, 192.168.56.11, 172.17.0.1; fix: set hosts[].nodeIP in cluster.yaml to an address that other machines reach this one by"),
     (|w| w.facts.features.clear(),
      "[ERROR KernelFeature-overlay] cp1 has no kernel feature overlay: it is neither built in nor loaded, and no module of that name can be loaded; fix: install the modules of kernel 6.1.0-28-amd64 and see that `modprobe overlay` works"),
     (|w| w.facts.loadable_modules = false,
@@ -389,6 +391,30 @@ fn every_check_has_a_case_that_fails() {
     let covered = |name: &str| name == "Nodename" || FAIL.iter().any(|(_, text)| text.contains(&format!(" {name}] ")));
     let missing: Vec<&str> = CHECKS.iter().map(|check| check.name).filter(|name| !covered(name)).collect();
     assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn two_hosts_behind_one_nat_are_told_apart_or_refused() {
+    let mut world = World::fit();
+    world.spec("hosts", json!([{ "name": "cp1", "address": "a" }, { "name": "w1", "address": "b", "role": "worker" }]));
+    let nat = "10.0.2.15".parse().unwrap();
+    let behind = |own: &str| Facts {
+        addresses: [nat].into_iter().chain(own.parse()).collect(),
+        ssh_address: Some(nat),
+        route_address: Some(nat),
+        ..World::fit().facts
+    };
+    (world.facts, world.others) = (behind("192.168.56.11"), Some(behind("192.168.56.21")));
+    assert_eq!(world.findings(), [""; 0]);
+    (world.facts, world.others) = (behind(""), Some(behind("")));
+    let told = |host: &str, other: &str| {
+        format!(
+            "[ERROR NodeAddress] {host} would be the node with address 10.0.2.15, as would {other}: no other machine could tell them apart; \
+             behind NAT each may have the same address; \
+             fix: set hosts[].nodeIP in cluster.yaml to an address that other machines reach this one by"
+        )
+    };
+    assert_eq!(world.findings(), [told("cp1", "w1"), told("w1", "cp1")]);
 }
 
 #[test]

@@ -25,6 +25,9 @@ const IDLE_SECONDS: usize = 5;
 /// How long a command waits for sshd to give it a session.
 const SLOT: Duration = Duration::from_secs(5);
 
+/// How many keys are learned for one connection: the host's own, and those of hosts on the way.
+const KEYS: usize = 4;
+
 /// What ssh is told to connect to, beside the user's ssh_config.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
@@ -142,27 +145,18 @@ impl Target {
     }
 }
 
-/// Connects. One attempt where the host's key is known; else the key is learned, shown, and the second attempt is as strict.
+/// Connects. One attempt where every key is known; else the key that is not is learned, shown, and the next attempt is as strict.
 pub(super) async fn connect(target: &Target, options: &Connect) -> Result<Arc<Session>, RemoteError> {
-    let refusal = match attempt(target).await {
-        Ok(session) => return Ok(session),
-        Err(Refusal::KeyUnknown) => {
-            known_hosts::meet(target, options).await?;
-            attempt(target).await
+    for _ in 0..=KEYS {
+        match attempt(target).await {
+            Ok(session) => return Ok(session),
+            Err(Refusal::KeyUnknown) => known_hosts::meet(target, options).await?,
+            Err(Refusal::OnTheWay(error)) => known_hosts::meet_on_the_way(target, options, error).await?,
+            Err(Refusal::Other(error)) => return Err(error),
         }
-        Err(Refusal::OnTheWay(error)) => {
-            known_hosts::meet_on_the_way(target, options, error).await?;
-            attempt(target).await
-        }
-        Err(Refusal::Other(error)) => return Err(error),
-    };
-    refusal.map_err(|refusal| match refusal {
-        Refusal::OnTheWay(error) | Refusal::Other(error) => error,
-        Refusal::KeyUnknown => RemoteError::HostKeyUnknown {
-            host: target.label.clone(),
-            fingerprint: "ssh offers another key each time".into(),
-        },
-    })
+    }
+    let fingerprint = "ssh offers another key each time".into();
+    Err(RemoteError::HostKeyUnknown { host: target.label.clone(), fingerprint })
 }
 
 async fn attempt(target: &Target) -> Result<Arc<Session>, Refusal> {

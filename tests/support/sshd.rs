@@ -51,7 +51,7 @@ pub fn sshd() -> Option<Sshd> {
     );
     std::fs::write(path("sshd_config"), config).unwrap();
     let client = format!(
-        "Host jump\n  HostName 127.0.0.1\n  Port {port}\nHost *\n  IdentityFile {0}/user\n  IdentitiesOnly yes\n  \
+        "Host jump\n  HostName 127.0.0.1\n  Port {port}\n  HostKeyAlias jump\nHost *\n  IdentityFile {0}/user\n  IdentitiesOnly yes\n  \
          UserKnownHostsFile {0}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  User root\n",
         folder.path().display()
     );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Subject};
-use crate::cluster::node::Node;
+use crate::cluster::node::{NAT_ADDRESS, Node};
 use crate::config::{Delivery, DnsLabel, ProxyMode, Swap};
 use crate::facts::Cgroup;
 
@@ -204,9 +204,7 @@ pub(super) fn hostname(subject: &Subject<'_>) -> Vec<Finding> {
 
 pub(super) fn node_name(subject: &Subject<'_>) -> Vec<Finding> {
     let name = subject.node_name();
-    let others = subject.hosts.iter().filter(|(host, _)| !std::ptr::eq(*host, subject.host));
-    let same = others.filter(|(host, facts)| Subject { host, facts, ..*subject }.node_name() == name);
-    let twins: Vec<String> = same.map(|(host, _)| host.label()).collect();
+    let twins = twins(subject, |twin| twin.node_name() == name);
     when(!twins.is_empty(), || {
         Finding::error(
             format!("would be node `{name}`, as would {}", twins.join(", ")),
@@ -230,22 +228,45 @@ pub(super) fn node_address(subject: &Subject<'_>) -> Vec<Finding> {
             )
         });
     }
-    match Node::new(subject.cluster, host, facts) {
-        // VirtualBox gives this very address to every machine behind its NAT.
-        Some(node) if node.address.to_string() == "10.0.2.15" => vec![Finding::warning(
-            "would be the node with address 10.0.2.15",
-            "this looks like an address behind NAT, which no other machine reaches",
+    let address_of = |subject: &Subject<'_>| Some(Node::new(subject.cluster, subject.host, subject.facts)?.address);
+    match address_of(subject) {
+        Some(address) => match &twins(subject, |twin| address_of(twin) == Some(address))[..] {
+            [] => when(address == NAT_ADDRESS, || {
+                Finding::warning(
+                    format!("would be the node with address {address}"),
+                    "this looks like an address behind NAT, which no other machine reaches",
+                    FIX,
+                )
+            }),
+            twins => vec![Finding::error(
+                format!("would be the node with address {address}, as would {}", twins.join(", ")),
+                "no other machine could tell them apart; behind NAT each may have the same address",
+                FIX,
+            )],
+        },
+        None if facts.release_arch().is_none() => Vec::new(),
+        None if facts.addresses.contains(&NAT_ADDRESS) => vec![Finding::error(
+            "has several addresses, and nothing tells which one other machines reach",
+            format!(
+                "SSH and the default route use NAT's 10.0.2.15, which every machine behind it has; its addresses are {own}"
+            ),
             FIX,
         )],
-        None if facts.release_arch().is_some() => vec![Finding::error(
+        None => vec![Finding::error(
             "has no address that it can be a node with",
             format!(
                 "neither the address that SSH reached nor that of the default route is on an interface; its addresses are {own}"
             ),
             FIX,
         )],
-        _ => Vec::new(),
     }
+}
+
+/// The other hosts of which something is true, by what people call them.
+fn twins(subject: &Subject<'_>, same: impl Fn(&Subject<'_>) -> bool) -> Vec<String> {
+    let others = subject.hosts.iter().filter(|(host, _)| !std::ptr::eq(*host, subject.host));
+    let twins = others.filter(|(host, facts)| same(&Subject { host, facts, ..*subject }));
+    twins.map(|(host, _)| host.label()).collect()
 }
 
 pub(super) fn feature(subject: &Subject<'_>, name: &str) -> Vec<Finding> {
