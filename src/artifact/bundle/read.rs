@@ -61,24 +61,24 @@ impl Bundle {
                 .hint("copy it again")
         };
         let mut header = [0; layout::BLOCK as usize];
-        file.read_exact(&mut header).map_err(|error| ended(error, &foreign, &unreadable))?;
+        file.read_exact(&mut header).map_err(|error| ended(error, foreign, unreadable))?;
         let is_bundle = header[..] == layout::header(SUM, SUM_SIZE);
         let mut sum = [0; layout::BLOCK as usize];
         let early = || if is_bundle { truncated() } else { foreign() };
-        file.read_exact(&mut sum).map_err(|error| ended(error, early, &unreadable))?;
+        file.read_exact(&mut sum).map_err(|error| ended(error, early, unreadable))?;
         let sum = &sum[..SUM_SIZE as usize];
         if !is_bundle {
             // One wrong bit in the first block of a bundle is not another kind of file.
             let like = sum.ends_with(format!("  {MANIFEST}\n").as_bytes());
             return Err(if like { damaged(SUM, "has a wrong header") } else { foreign() });
         }
-        file.read_exact(&mut header).map_err(|error| ended(error, &truncated, &unreadable))?;
+        file.read_exact(&mut header).map_err(|error| ended(error, truncated, unreadable))?;
         let digits = std::str::from_utf8(&header[124..135]).ok();
         let size = digits.and_then(|digits| u64::from_str_radix(digits, 8).ok()).filter(|size| *size <= LARGEST);
         let size = size.filter(|size| header[..] == layout::header(MANIFEST, *size));
         let size = size.ok_or_else(|| damaged(MANIFEST, "has a wrong header"))?;
         let mut text = vec![0; size as usize];
-        file.read_exact(&mut text).map_err(|error| ended(error, &truncated, &unreadable))?;
+        file.read_exact(&mut text).map_err(|error| ended(error, truncated, unreadable))?;
         if archive::sum(&text).as_bytes() != sum {
             return Err(damaged(MANIFEST, &format!("has not the SHA-256 that {SUM} says, or {SUM} itself is wrong")));
         }
