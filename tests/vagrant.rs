@@ -1,5 +1,5 @@
 //! The labs of vagrant/: their cluster files load, and Vagrant takes its own file for each. `tests/lab/journeys/74-vagrant` builds the clusters.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by a panic, and says what it skips")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by a panic, and says what it skips")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,17 +19,9 @@ fn name(lab: &Path) -> &str {
     lab.file_name().unwrap().to_str().unwrap()
 }
 
-/// The cluster of a lab, unless it needs what this program does not know yet.
-fn cluster(lab: &Path) -> Option<Cluster> {
+fn cluster(lab: &Path) -> Cluster {
     let file = lab.join("cluster.yaml");
-    match load(&file) {
-        Ok(cluster) => Some(cluster),
-        Err(failure) if failure.details.iter().any(|detail| detail.contains("unknown field `bundle`")) => {
-            println!("skipped: {}: artifacts.bundle is not known yet", file.display());
-            None
-        }
-        Err(failure) => panic!("{}: {} {:?}", file.display(), failure.message, failure.details),
-    }
+    load(&file).unwrap_or_else(|failure| panic!("{}: {} {:?}", file.display(), failure.message, failure.details))
 }
 
 /// Vagrant in a home of its own; `None` where it is not installed.
@@ -40,7 +32,7 @@ fn vagrant(lab: &str, home: &Path, words: &[&str], environment: &[(&str, &str)])
     match command.envs(environment.iter().copied()).output() {
         Ok(output) => Some(output),
         Err(error) => {
-            println!("skipped: vagrant: {error}");
+            eprintln!("skipped: vagrant: {error}");
             None
         }
     }
@@ -55,7 +47,7 @@ fn cluster_files_load_and_each_lab_has_a_network_and_a_page_of_its_own() {
     let mut networks = BTreeSet::new();
     for lab in labs() {
         assert!(lab.join("README.md").is_file(), "{} has no README.md", lab.display());
-        let Some(cluster) = cluster(&lab) else { continue };
+        let cluster = cluster(&lab);
         assert_eq!(cluster.metadata.name.as_str(), name(&lab));
         let addresses = cluster.spec.hosts.iter().map(|host| host.address.to_string());
         let of_lab: BTreeSet<String> =
@@ -74,7 +66,7 @@ fn vagrant_makes_a_machine_for_every_host_and_jump_host() {
     for lab in labs() {
         let Some(output) = vagrant(name(&lab), home.path(), &["validate", "--ignore-provider"], &[]) else { return };
         assert!(output.status.success(), "{}: {}", lab.display(), said(&output));
-        let Some(cluster) = cluster(&lab) else { continue };
+        let cluster = cluster(&lab);
         let hosts = cluster.spec.hosts.iter();
         let names = hosts.flat_map(|host| [host.name.as_ref().map(ToString::to_string), host.ssh.jump.clone()]);
         let expected: BTreeSet<String> = names.flatten().map(|host| format!("{}-{host}", name(&lab))).collect();
@@ -91,7 +83,7 @@ fn what_is_said_to_the_providers_is_valid() {
     let home = tempfile::tempdir().unwrap();
     let Some(plugins) = vagrant("single", home.path(), &["plugin", "list"], &[]) else { return };
     if !said(&plugins).contains("vagrant-libvirt") {
-        println!("skipped: the plugin vagrant-libvirt is not installed");
+        eprintln!("skipped: the plugin vagrant-libvirt is not installed");
         return;
     }
     for lab in labs() {
