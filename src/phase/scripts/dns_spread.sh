@@ -8,4 +8,4 @@ k wait --for=condition=Ready --timeout=60s "$@" || :
 places=$(k -n kube-system get pods -l k8s-app=kube-dns -o 'jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}' | sort -u | wc -l)
 [ "$places" -eq 1 ] || exit 0
 k -n kube-system rollout restart deployment/coredns
-k -n kube-system rollout status --timeout=60s deployment/coredns
+k -n kube-system rollout status --timeout=180s deployment/coredns

@@ -3,7 +3,24 @@ set -e
 umask 077
 config=/etc/kubernetes/super-admin.conf
 [ -e $config ] || config=/etc/kubernetes/admin.conf
-token=$(/usr/local/bin/kubeadm token create --kubeconfig $config --ttl 30m --description 'etcdless: hosts join')
+# What `kubeadm token create` makes; kubeadm itself refuses on a host whose default route has no address.
+random() { tr -dc 'a-z0-9' </dev/urandom | head -c "$1"; }
+id=$(random 6)
+secret=$(random 16)
+/usr/local/bin/kubectl --kubeconfig $config create -f - <<SECRET
+apiVersion: v1
+kind: Secret
+metadata: { name: bootstrap-token-$id, namespace: kube-system }
+type: bootstrap.kubernetes.io/token
+stringData:
+  token-id: "$id"
+  token-secret: "$secret"
+  description: "etcdless: hosts join"
+  expiration: "$(date -u -d '+30 minutes' +%Y-%m-%dT%H:%M:%SZ)"
+  usage-bootstrap-authentication: "true"
+  usage-bootstrap-signing: "true"
+  auth-extra-groups: system:bootstrappers:kubeadm:default-node-token
+SECRET
 mkdir -p "${1%/*}"
 cat >"$1" <<CONFIG
 apiVersion: v1
@@ -16,7 +33,7 @@ clusters:
 users:
 - name: join
   user:
-    token: $token
+    token: $id.$secret
 contexts:
 - name: join
   context:
