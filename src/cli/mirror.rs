@@ -20,7 +20,7 @@ pub enum Mirror {
     Verify(Verify),
     /// Copy every image that clusters need, or that a bundle has, into a registry of your own.
     Push(MirrorPush),
-    /// The images alone: list, tag, push.
+    /// The images alone: list, tag, pull into a file, push into a registry.
     #[command(subcommand)]
     Images(MirrorImages),
 }
@@ -120,6 +120,17 @@ pub enum Kind {
     Packages,
 }
 
+/// Where downloads go.
+#[derive(Debug, Args)]
+pub struct Into {
+    /// The file to write; a bundle of that name is replaced once the new one is whole.
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    pub out: PathBuf,
+    /// Where downloads are kept, instead of the user's cache folder.
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+}
+
 /// `mirror save`.
 #[derive(Debug, Args)]
 pub struct Save {
@@ -129,15 +140,12 @@ pub struct Save {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub sources: Sources,
-    /// The file to write; a bundle of that name is replaced once the new one is whole.
-    #[arg(short = 'o', long = "out", value_name = "FILE")]
-    pub out: PathBuf,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub into: Into,
     /// Leave out what this older bundle holds; both are needed then. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub since: Vec<PathBuf>,
-    /// Where downloads are kept, instead of the user's cache folder.
-    #[arg(long, value_name = "DIR")]
-    pub cache: Option<PathBuf>,
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub show: Show,
@@ -218,6 +226,8 @@ pub enum MirrorImages {
     List(ImagesList),
     /// Give an image of a registry one more name there, without moving a blob.
     Tag(ImagesTag),
+    /// Download all images and write one OCI archive, which is a bundle, too.
+    Pull(ImagesPull),
     /// Copy all images into a registry; the same as `mirror push`.
     Push(MirrorPush),
 }
@@ -254,4 +264,32 @@ pub struct ImagesTag {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub trust: Trust,
+}
+
+/// `mirror images pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file is an OCI archive: `ctr images import` takes it whole, `skopeo copy oci-archive:FILE:IMAGE ...` an image of it.
+It is also a bundle with nothing but images: `mirror push --bundle` takes it.
+
+Examples:
+  etcdless mirror images pull -c cluster.yaml -o images.tar
+  etcdless mirror images pull --kubernetes-version v1.34.4 --arch amd64,arm64 -o images.tar
+  skopeo copy oci-archive:images.tar:registry.k8s.io/pause:3.10.1 docker://img.example.com/pause:3.10.1")]
+pub struct ImagesPull {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub clusters: Clusters,
+    /// The hosts' architectures.
+    #[arg(long, value_name = "amd64,arm64", value_delimiter = ',', default_value = "amd64")]
+    pub arch: Vec<String>,
+    /// Take images from this registry in HOST/NAME:TAG form; plain HTTP unless it starts with https://.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub registry: Option<String>,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub into: Into,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
 }
