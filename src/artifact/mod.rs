@@ -1,5 +1,5 @@
 //! Files and images: which go together (`releases`), what a cluster needs (`catalogue`), where it comes from (`source`), and streams of it
-//! (`download`, `registry`). What an image is: `image`.
+//! (`download`, `registry`), how a bundle is served (`serve`). What an image is: `image`.
 
 pub mod bundle;
 pub mod catalogue;
@@ -12,6 +12,7 @@ pub mod packages;
 mod probe;
 pub mod registry;
 pub mod releases;
+pub mod serve;
 pub mod source;
 pub mod store;
 pub mod supply;

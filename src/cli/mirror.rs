@@ -1,5 +1,6 @@
 //! `mirror`: what clusters need from outside, as lists, as one file, in a registry.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -18,9 +19,12 @@ pub enum Mirror {
     Save(Save),
     /// Read every byte of a bundle and compare it with what its manifest says.
     Verify(Verify),
+    /// Serve bundles to hosts: a file mirror, a read-only registry and an apt repository in one process.
+    #[command(after_help = SERVE)]
+    Serve(Serve),
     /// Copy every image that clusters need, or that a bundle has, into a registry of your own.
     Push(MirrorPush),
-    /// The images alone: list, tag, push.
+    /// The images alone: list, tag, pull into a file, push into a registry.
     #[command(subcommand)]
     Images(MirrorImages),
 }
@@ -39,6 +43,24 @@ Examples:
   etcdless init -c cluster.yaml --bundle demo.tar                                   and then without internet
 
 Downloads are kept in the user's cache folder: running again downloads only what is missing, and what broke off goes on.";
+
+const SERVE: &str = "\
+Every byte of the bundles is read and compared first. Then, on every address:
+  /dl.k8s.io/..., /github.com/...          files and their checksums, as `artifacts.mirror` wants them
+  /v2/registry.k8s.io/kube-proxy/...       images, as `artifacts.registry` wants them; nothing can be pushed
+  /packages/debian/12/amd64/               a flat apt repository
+  /                                        what there is
+
+Hosts reach only an address of this machine that is theirs, too: name it with --listen. Without it, only
+this machine does. Whoever reaches the address reads everything; a bundle holds nothing secret.
+
+Ctrl-C ends it at once, with whatever is on its way.
+
+Examples:
+  etcdless mirror serve --listen 10.0.0.5:8080 demo.tar
+  etcdless mirror serve --listen 10.0.0.5:8080 update.tar demo.tar      one that is based on an older one
+  etcdless mirror serve --listen 10.0.0.5:443 --tls-cert cert.pem --tls-key key.pem demo.tar
+  etcdless init -c cluster.yaml --mirror http://10.0.0.5:8080 --registry 10.0.0.5:8080";
 
 /// Which clusters are meant; without any, one of etcdless's defaults.
 #[derive(Debug, Args)]
@@ -120,6 +142,17 @@ pub enum Kind {
     Packages,
 }
 
+/// Where downloads go.
+#[derive(Debug, Args)]
+pub struct Into {
+    /// The file to write; a bundle of that name is replaced once the new one is whole.
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    pub out: PathBuf,
+    /// Where downloads are kept, instead of the user's cache folder.
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+}
+
 /// `mirror save`.
 #[derive(Debug, Args)]
 pub struct Save {
@@ -129,15 +162,12 @@ pub struct Save {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub sources: Sources,
-    /// The file to write; a bundle of that name is replaced once the new one is whole.
-    #[arg(short = 'o', long = "out", value_name = "FILE")]
-    pub out: PathBuf,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub into: Into,
     /// Leave out what this older bundle holds; both are needed then. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub since: Vec<PathBuf>,
-    /// Where downloads are kept, instead of the user's cache folder.
-    #[arg(long, value_name = "DIR")]
-    pub cache: Option<PathBuf>,
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub show: Show,
@@ -149,6 +179,26 @@ pub struct Verify {
     /// The bundle, and those that it is based on.
     #[arg(value_name = "FILE", required = true)]
     pub bundles: Vec<PathBuf>,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `mirror serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The bundle, and those that it is based on, the newer one first.
+    #[arg(value_name = "FILE", required = true)]
+    pub bundles: Vec<PathBuf>,
+    /// Where to listen, with the address that hosts reach; may be repeated.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: Vec<SocketAddr>,
+    /// A certificate for these addresses, with its chain (PEM): HTTPS instead of HTTP. Hosts have to trust it already.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub show: Show,
@@ -218,6 +268,8 @@ pub enum MirrorImages {
     List(ImagesList),
     /// Give an image of a registry one more name there, without moving a blob.
     Tag(ImagesTag),
+    /// Download all images and write one OCI archive, which is a bundle, too.
+    Pull(ImagesPull),
     /// Copy all images into a registry; the same as `mirror push`.
     Push(MirrorPush),
 }
@@ -254,4 +306,32 @@ pub struct ImagesTag {
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub trust: Trust,
+}
+
+/// `mirror images pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file is an OCI archive: `ctr images import` takes it whole, `skopeo copy oci-archive:FILE:IMAGE ...` an image of it.
+It is also a bundle with nothing but images: `mirror push --bundle` and `mirror serve` take it.
+
+Examples:
+  etcdless mirror images pull -c cluster.yaml -o images.tar
+  etcdless mirror images pull --kubernetes-version v1.34.4 --arch amd64,arm64 -o images.tar
+  skopeo copy oci-archive:images.tar:registry.k8s.io/pause:3.10.1 docker://img.example.com/pause:3.10.1")]
+pub struct ImagesPull {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub clusters: Clusters,
+    /// The hosts' architectures.
+    #[arg(long, value_name = "amd64,arm64", value_delimiter = ',', default_value = "amd64")]
+    pub arch: Vec<String>,
+    /// Take images from this registry in HOST/NAME:TAG form; plain HTTP unless it starts with https://.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub registry: Option<String>,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub into: Into,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
 }

@@ -223,13 +223,25 @@ where
     F: FnOnce(Ui, Arc<Interrupt>) -> W,
     W: Future<Output = Result<(), Failure>>,
 {
+    shown(show, |ui| async move {
+        let interrupt = Arc::new(Interrupt::default());
+        tokio::select! {
+            outcome = body(ui.clone(), interrupt.clone()) => outcome,
+            failure = interrupt.wait(&ui) => Err(failure),
+        }
+    })
+    .await
+}
+
+/// The same for a body that heeds signals by itself.
+pub(super) async fn shown<F, W>(show: Show, body: F) -> Result<(), Ended>
+where
+    F: FnOnce(Ui) -> W,
+    W: Future<Output = Result<(), Failure>>,
+{
     let (ui, monitor) = Ui::start(show.output, show.verbose);
     let log = ui.log.clone();
-    let interrupt = Arc::new(Interrupt::default());
-    let outcome = tokio::select! {
-        outcome = body(ui.clone(), interrupt.clone()) => outcome,
-        failure = interrupt.wait(&ui) => Err(failure),
-    };
+    let outcome = body(ui.clone()).await;
     if let Err(failure) = &outcome {
         let (message, hints) = (failure.message.clone(), failure.hints.clone());
         ui.emit(Event::Failed { code: failure.kind as u8, message, hints });
@@ -275,7 +287,7 @@ impl Interrupt {
 }
 
 /// Waits for SIGINT or SIGTERM. Where a handler cannot be set, the system's own default ends the program.
-async fn signal() {
+pub(super) async fn signal() {
     let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
         return std::future::pending().await;
     };

@@ -174,6 +174,19 @@ pub enum Event {
         /// Blobs that were there.
         present: usize,
     },
+    /// A request that `mirror serve` answered.
+    Request {
+        /// Who asked.
+        client: String,
+        /// `GET`.
+        method: String,
+        /// What for.
+        path: String,
+        /// The answer's HTTP status.
+        status: u16,
+        /// Bytes of content that were sent.
+        bytes: u64,
+    },
     /// The run ended well.
     Finished {
         /// How many steps changed something.

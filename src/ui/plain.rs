@@ -38,6 +38,9 @@ pub(super) fn line(event: &Event, verbose: bool) -> Option<String> {
         Event::StepFailed { host, title, message, .. } => Some(format!("{host}: {bad} {title}: {message}")),
         // What is not well is told once, by the failure that follows.
         Event::Check { host, name, ok: true, detail } if verbose => Some(format!("{host}: {good} {name}: {detail}")),
+        Event::Request { client, method, path, status, bytes: sent } if verbose => {
+            Some(format!("{client} {method} {path} {status} {}", bytes(*sent)))
+        }
         Event::Phase { phase, seconds } if verbose => Some(format!("phase {phase}: {}", elapsed(*seconds))),
         _ => None,
     }
@@ -75,6 +78,14 @@ mod tests {
     fn durations_and_sizes_read_well() {
         assert_eq!([0.04, 9.96, 185.0].map(elapsed), ["0.0 s", "10 s", "3 min 5 s"]);
         assert_eq!([512, 1536, 83_886_080, 3 << 40].map(bytes), ["512 B", "1.5 KiB", "80.0 MiB", "3.0 TiB"]);
+    }
+
+    #[test]
+    fn requests_show_only_when_asked_for() {
+        let (client, method, path) = ("10.0.0.11:40000".into(), "GET".into(), "/v2/".into());
+        let event = Event::Request { client, method, path, status: 206, bytes: 2048 };
+        assert_eq!(line(&event, false), None);
+        assert_eq!(line(&event, true).as_deref(), Some("10.0.0.11:40000 GET /v2/ 206 2.0 KiB"));
     }
 
     #[test]

@@ -2,10 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::bytes::Bytes;
 
 use super::archive::{self, Content, Entry, MANIFEST, SUM, SUM_SIZE};
 use super::{FORMAT, Manifest};
@@ -13,10 +18,11 @@ use crate::artifact::image::Blob;
 use crate::artifact::layout;
 use crate::failure::{Failure, Kind};
 use crate::op;
-use crate::remote::Payload;
 
 /// Bytes that are read and hashed at a time.
 const CHUNK: usize = 1 << 20;
+/// Bytes of a blob that are read at a time, for each of many that are read at once.
+const PART: u64 = 256 << 10;
 /// The largest manifest that is read, in bytes; a real one has some hundred KiB.
 const LARGEST: u64 = 64 << 20;
 
@@ -30,6 +36,8 @@ pub struct Bundle {
     /// SHA-256 of the manifest, which other bundles name it by.
     pub sum: String,
     entries: Vec<Entry>,
+    /// The archive itself: another file of that name does not take its place while blobs are read.
+    file: Arc<File>,
 }
 
 /// An entry whose bytes are not what the manifest says.
@@ -98,7 +106,7 @@ impl Bundle {
         if length > expected {
             return Err(damaged("the archive", &format!("goes on for {} bytes after its end", length - expected)));
         }
-        Ok(Self { path: path.to_owned(), manifest, sum: op::sha256(&text), entries })
+        Ok(Self { path: path.to_owned(), manifest, sum: op::sha256(&text), entries, file: Arc::new(file) })
     }
 
     /// The archive's length in bytes.
@@ -133,18 +141,23 @@ impl Bundle {
         Ok(damages)
     }
 
-    /// The content of a blob, as far as this archive has it.
-    pub async fn blob(&self, blob: &Blob) -> Option<io::Result<Payload>> {
+    /// These bytes of a blob, if this archive has it.
+    pub fn blob(&self, blob: &Blob, range: Range<u64>) -> Option<BoxStream<'static, io::Result<Bytes>>> {
         let place = self.manifest.blobs.binary_search(blob).ok()?;
         let at = self.entries[self.entries.len() - self.manifest.blobs.len() + place].at;
-        let open = async {
-            let mut file = tokio::fs::File::open(&self.path).await?;
-            file.seek(io::SeekFrom::Start(at)).await?;
-            // tokio reads 2 MiB ahead at a time otherwise, for each of many blobs.
-            file.set_max_buf_size(256 << 10);
-            Ok(Box::new(file.take(blob.size)) as Payload)
-        };
-        Some(open.await)
+        let end = at + range.end.min(blob.size);
+        let parts = stream::try_unfold((self.file.clone(), at + range.start), move |(file, at)| async move {
+            if at >= end {
+                return Ok(None);
+            }
+            let next = (at + PART).min(end);
+            let read = tokio::task::spawn_blocking(move || {
+                let mut part = vec![0; (next - at) as usize];
+                file.read_exact_at(&mut part, at).map(|()| (Bytes::from(part), (file, next)))
+            });
+            read.await.unwrap_or_else(|ended| Err(io::Error::other(ended))).map(Some)
+        });
+        Some(parts.boxed())
     }
 
     /// What a blob is to people.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::io::AsyncReadExt;
+use tokio_util::bytes::Bytes;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::{Bundle, Document, File, Image, Packages, Platform};
@@ -144,15 +147,13 @@ impl Bundles {
 
     /// The content of a blob.
     pub async fn blob(&self, blob: &Blob) -> Result<Payload, Failure> {
-        for bundle in self.0.iter() {
-            if let Some(opened) = bundle.blob(blob).await {
-                return opened.map_err(|error| {
-                    let message = format!("the bundle {} cannot be read: {error}", bundle.path.display());
-                    Failure::new(Kind::Step, message)
-                });
-            }
-        }
-        Err(Failure::new(Kind::Internal, format!("no bundle has {}", blob.digest)))
+        Ok(Box::new(StreamReader::new(self.range(blob, 0..blob.size)?)))
+    }
+
+    /// These bytes of a blob, some at a time.
+    pub fn range(&self, blob: &Blob, range: Range<u64>) -> Result<BoxStream<'static, io::Result<Bytes>>, Failure> {
+        let parts = self.0.iter().find_map(|bundle| bundle.blob(blob, range.clone()));
+        parts.ok_or_else(|| Failure::new(Kind::Internal, format!("no bundle has {}", blob.digest)))
     }
 
     /// The content of a small blob.

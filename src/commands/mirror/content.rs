@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::artifact::Item;
 use crate::artifact::bundle::Gathered;
 use crate::artifact::image::Architectures;
 use crate::artifact::packages;
@@ -60,15 +61,25 @@ impl Wanted {
 
     /// The same from these sources, for these machines.
     pub(super) fn from(clusters: &Clusters, sources: &Sources) -> Result<Self, Failure> {
-        if let Some(arch) = sources.arch.iter().find(|arch| !["amd64", "arm64"].contains(&arch.as_str())) {
+        Self::through(clusters, &sources.arch, sources.mirror.as_ref(), sources.registry.as_ref())
+    }
+
+    /// The same through a mirror and a registry, where they are given.
+    pub(super) fn through(
+        clusters: &Clusters,
+        arch: &[String],
+        mirror: Option<&String>,
+        registry: Option<&String>,
+    ) -> Result<Self, Failure> {
+        if let Some(arch) = arch.iter().find(|arch| !["amd64", "arm64"].contains(&arch.as_str())) {
             let message = format!("`{arch}` is not an architecture that everything is released for");
             return Err(Failure::new(Kind::Usage, message).hint("--arch amd64, arm64 or amd64,arm64"));
         }
         let wanted = Self::of(clusters)?;
-        let mirror = sources.mirror.clone().or_else(|| wanted.artifacts.mirror.clone());
-        let registry = sources.registry.clone().or_else(|| wanted.artifacts.registry.clone());
+        let mirror = mirror.or(wanted.artifacts.mirror.as_ref()).cloned();
+        let registry = registry.or(wanted.artifacts.registry.as_ref()).cloned();
         let artifacts = Artifacts { mirror, registry, ..wanted.artifacts };
-        Ok(Self { architectures: sources.arch.clone(), artifacts, ..wanted })
+        Ok(Self { architectures: arch.to_vec(), artifacts, ..wanted })
     }
 
     /// What all of them need on hosts of this distribution.
@@ -80,18 +91,32 @@ impl Wanted {
         Ok(needs)
     }
 
+    /// Asks the registry for the images alone.
+    pub(super) async fn ask_images(&self, ui: &Ui) -> Result<Gathered, Failure> {
+        let images = self.needs(&Os::expected())?.images;
+        self.gather(ui, &BTreeSet::new(), &images).await
+    }
+
     /// Asks the sources, and the machines that know packages. Changes nothing anywhere.
     pub(super) async fn ask(&self, ui: &Ui, from: &PackagesFrom) -> Result<(Gathered, Needs), Failure> {
         let needs = self.needs(&Os::expected())?;
-        let title = format!("ask for {} files and {} images", needs.files.len(), needs.images.len());
-        let progress = Progress::start(ui, "mirror", "mirror/ask", title);
-        let architectures = Architectures::These(self.architectures.clone());
-        let asked = Gathered::ask(&self.artifacts, &needs.files, &needs.images, &architectures).await;
-        let mut gathered = progress.end(asked)?;
+        let mut gathered = self.gather(ui, &needs.files, &needs.images).await?;
         for host in &from.hosts {
             gathered.packages.push(self.packages(ui, from, host).await?);
         }
         Ok((gathered, needs))
+    }
+
+    async fn gather(
+        &self,
+        ui: &Ui,
+        files: &BTreeSet<(Item, String)>,
+        images: &BTreeSet<String>,
+    ) -> Result<Gathered, Failure> {
+        let title = format!("ask for {} files and {} images", files.len(), images.len());
+        let progress = Progress::start(ui, "mirror", "mirror/ask", title);
+        let architectures = Architectures::These(self.architectures.clone());
+        progress.end(Gathered::ask(&self.artifacts, files, images, &architectures).await)
     }
 
     async fn packages(

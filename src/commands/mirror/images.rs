@@ -1,10 +1,10 @@
-//! `mirror images`: list, tag, push.
+//! `mirror images`: list, tag, pull, push.
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::super::Ended;
 use super::content::Wanted;
-use super::push;
+use super::{push, save};
 use crate::artifact::registry::{Registry, tag};
 use crate::cli::mirror::{ImagesList, ImagesTag, MirrorImages};
 use crate::facts::Os;
@@ -18,6 +18,7 @@ pub(super) async fn run(args: MirrorImages) -> Result<(), Ended> {
     match args {
         MirrorImages::List(args) => Ok(list(&args).await?),
         MirrorImages::Tag(args) => Ok(retag(&args).await?),
+        MirrorImages::Pull(args) => save::images(args).await,
         MirrorImages::Push(args) => push::run(args).await,
     }
 }

@@ -1,4 +1,4 @@
-//! `mirror save`: everything into the store, and from there into one file.
+//! `mirror save`: everything into the store, and from there into one file. `mirror images pull`: the same with images alone.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::content::Wanted;
 use crate::artifact::bundle::{self, Bundle, Gathered, Manifest, Moved};
 use crate::artifact::image::Blob;
 use crate::artifact::store::Store;
-use crate::cli::mirror::Save;
+use crate::cli::mirror::{ImagesPull, Save};
 use crate::commands::progress::Progress;
 use crate::commands::{Ended, session};
 use crate::config::Artifacts;
@@ -16,24 +16,48 @@ use crate::ui::{self, Format, Ui};
 
 pub(super) async fn run(args: Save) -> Result<(), Ended> {
     let wanted = Wanted::from(&args.clusters, &args.sources)?;
-    replaceable(&args.out)?;
+    replaceable(&args.into.out)?;
     let mut bases = Vec::new();
     for path in &args.since {
         bases.push(Bundle::open(path)?);
     }
-    let store = Store::open(args.cache.as_deref())?;
+    let store = Store::open(args.into.cache.as_deref())?;
     session::under_ui(args.show, |ui, _| async move {
         let (gathered, needs) = wanted.ask(&ui, &args.sources.packages).await?;
         if gathered.packages.is_empty() && !needs.packages.is_empty() {
             let names = super::content::listed(&needs.packages);
             ui.note(None, format!("without packages: hosts must have {names} already (--packages-from brings them)"));
         }
-        let (manifest, moved) = fetch(&ui, &gathered, &wanted.artifacts, &store, &bases).await?;
-        let length = write(&ui, manifest.clone(), &store, &args.out).await?;
-        finish(&ui, &manifest, moved, length, &args.out, &store).await;
-        Ok(())
+        keep(&ui, &gathered, &wanted.artifacts, &store, &bases, &args.into.out).await
     })
     .await
+}
+
+/// `mirror images pull`: the images alone.
+pub(super) async fn images(args: ImagesPull) -> Result<(), Ended> {
+    let wanted = Wanted::through(&args.clusters, &args.arch, None, args.registry.as_ref())?;
+    replaceable(&args.into.out)?;
+    let store = Store::open(args.into.cache.as_deref())?;
+    session::under_ui(args.show, |ui, _| async move {
+        let gathered = wanted.ask_images(&ui).await?;
+        keep(&ui, &gathered, &wanted.artifacts, &store, &[], &args.into.out).await
+    })
+    .await
+}
+
+/// From what the sources said to a file.
+async fn keep(
+    ui: &Ui,
+    gathered: &Gathered,
+    artifacts: &Artifacts,
+    store: &Store,
+    bases: &[Bundle],
+    out: &Path,
+) -> Result<(), Failure> {
+    let (manifest, moved) = fetch(ui, gathered, artifacts, store, bases).await?;
+    let length = write(ui, manifest.clone(), store, out).await?;
+    finish(ui, &manifest, moved, length, out, store).await;
+    Ok(())
 }
 
 async fn fetch(
