@@ -270,11 +270,12 @@ mod tests {
     }
 
     async fn run_text(text: &str, seconds: u64) -> Result<(), RemoteError> {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("hook");
-        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        // Another process writes it: what a test beside this one starts would inherit our open file, and it could not be run meanwhile.
+        let write = r#"printf '#!/bin/sh\n%s\n' "$2" >"$1" && chmod 700 "$1""#;
+        let arguments = ["-c", write, "sh", program.to_str().unwrap(), text];
+        assert!(std::process::Command::new("sh").args(arguments).status().unwrap().success());
         let local = Local { program, environment: vec!["ETCDLESS_HOST=w1".into()], seconds };
         run(&local, &tokio::sync::mpsc::unbounded_channel().0).await
     }
