@@ -3,6 +3,8 @@
 
 #[path = "values/differences.rs"]
 mod differences;
+#[path = "values/golden.rs"]
+mod golden;
 #[path = "values/server.rs"]
 mod server;
 #[path = "values/stored.rs"]

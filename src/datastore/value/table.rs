@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 /// What the newest Kubernetes stores, and what older ones have stored beside that. The first one's head says how they are written.
-const TEXTS: [&str; 2] = [include_str!("kinds.txt"), include_str!("older.txt")];
+pub(super) const TEXTS: [&str; 2] = [include_str!("kinds.txt"), include_str!("older.txt")];
 
 /// All kinds and the types within them.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ impl Table {
     }
 
     /// None where a line does not follow the grammar, or names a type that is not there.
-    fn read(texts: &[&'static str]) -> Option<Self> {
+    pub(super) fn read(texts: &[&'static str]) -> Option<Self> {
         let mut table = Self::default();
         let lines =
             || texts.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -114,11 +114,6 @@ impl Table {
             }
         }
         Some(table)
-    }
-
-    #[cfg(test)]
-    pub(super) fn kinds(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.kinds.keys().copied()
     }
 }
 
