@@ -34,14 +34,22 @@ const NOT_STORED: &[&str] = &[
 /// Lists that are written without entries, too, and came in the newest version. It answers null for an older object, as we do.
 const NEW: &[&str] = &["PodCertificateRequest .spec.stubPKCS10Request"];
 
-/// Go, in the folder of the program that writes the table. None where there is no Go here.
+/// Go, in the folder of the program that writes the table. None, with the reason printed, where there is no Go here, or no way to its modules.
 fn go(args: &[&str]) -> Option<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/kinds");
-    let output = Command::new("go").args(args).current_dir(folder).stdin(Stdio::null()).output();
-    let Ok(output) = output else {
-        eprintln!("skipped: go is not installed");
-        return None;
-    };
+    let run = |args: &[&str]| Command::new("go").args(args).current_dir(&folder).stdin(Stdio::null()).output();
+    match run(&["mod", "download"]) {
+        Err(_) => {
+            eprintln!("skipped: go is not installed");
+            return None;
+        }
+        Ok(output) if !output.status.success() => {
+            eprintln!("skipped: go mod download: {}", String::from_utf8_lossy(&output.stderr));
+            return None;
+        }
+        Ok(_) => {}
+    }
+    let output = run(args).unwrap();
     assert!(output.status.success(), "go {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8(output.stdout).unwrap())
 }
