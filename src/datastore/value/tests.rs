@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used)]
+
 use serde_json::json;
 
 use super::*;
