@@ -138,20 +138,7 @@ fn peak(files: &Files, large: usize) -> u64 {
     let home = tempfile::tempdir().unwrap();
     let (mirror, out) = (format!("http://{}", files.address), home.path().join("demo.tar").display().to_string());
     let arguments = ["mirror", "save", "--mirror", &mirror, "--registry", &registry.address, "-o", &out];
-    let mut child = etcdless(home.path(), &arguments).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let ended = child.try_wait().unwrap();
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-        peak = peak.max(high.unwrap_or(0));
-        if let Some(ended) = ended {
-            assert!(ended.success());
-            return peak;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    server::peak(etcdless(home.path(), &arguments))
 }
 
 #[tokio::test(flavor = "multi_thread")]

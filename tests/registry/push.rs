@@ -9,7 +9,7 @@ use etcdless::config::Artifacts;
 use futures_util::TryStreamExt;
 
 use crate::images::{KINE, REFERENCES, noise, seeded, upstream};
-use crate::server::{Server, etcdless, installed, push, pushing, ran};
+use crate::server::{Server, etcdless, installed, peak as peak_of, push, pushing, ran};
 
 #[test]
 fn digests_stay_and_a_second_push_moves_nothing() {
@@ -180,20 +180,7 @@ fn peak(large: usize) -> u64 {
     let (source, target) = (Server::start(folder, "", ""), Server::empty());
     let home = tempfile::tempdir().unwrap();
     let url = format!("http://{}", target.address);
-    let mut child = etcdless(home.path(), &pushing(&source.address, &url, &[])).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let ended = child.try_wait().unwrap();
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-        peak = peak.max(high.unwrap_or(0));
-        if let Some(ended) = ended {
-            assert!(ended.success());
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let peak = peak_of(etcdless(home.path(), &pushing(&source.address, &url, &[])));
     assert_eq!(target.sent(0).len(), 28);
     peak
 }

@@ -122,6 +122,24 @@ pub(crate) fn etcdless(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs a command to its good end; the most memory that it took, in KiB.
+pub(crate) fn peak(mut command: Command) -> u64 {
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        let ended = child.try_wait().unwrap();
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak = peak.max(high.unwrap_or(0));
+        if let Some(ended) = ended {
+            assert!(ended.success());
+            return peak;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 /// Runs `etcdless mirror push` from one registry into another.
 pub(crate) fn push(source: &Server, target: &str, more: &[&str]) -> Ran {
     let home = tempfile::tempdir().unwrap();
