@@ -122,6 +122,28 @@ async fn a_large_payload_arrives_whole_and_tells_its_progress() {
 }
 
 #[tokio::test]
+async fn answers_are_whole_while_the_connection_is_full() {
+    let Some(sshd) = sshd() else { return };
+    let host = sshd.connect().await;
+    let asked = sshd.path("asked");
+    let full = async {
+        let upload = Question { input: vec![0; 64 << 20], ..question("wc -c", &[]) };
+        tokio::join!(host.ask(upload.clone()), host.ask(upload.clone()), host.ask(upload))
+    };
+    let questions = async {
+        for _ in 0..60 {
+            assert_eq!(text(&host, "echo >>\"$1\"; echo whole", &[asked.to_str().unwrap()]).await, "whole\n");
+        }
+    };
+    let ((first, second, third), ()) = tokio::join!(full, questions);
+    for upload in [first, second, third] {
+        assert_eq!(String::from_utf8(upload.unwrap().stdout).unwrap().trim(), "67108864");
+    }
+    // A question is asked again where its answer was cut off; none was.
+    assert_eq!(std::fs::read(&asked).unwrap().len(), 60);
+}
+
+#[tokio::test]
 async fn a_cut_connection_is_lost_and_not_a_failure() {
     let Some(sshd) = sshd() else { return };
     let host = sshd.connect().await;

@@ -24,7 +24,8 @@ pub(super) struct Started {
     pub(super) stdin: Box<dyn AsyncWrite + Send + Unpin>,
     pub(super) stdout: Box<dyn AsyncRead + Send + Unpin>,
     pub(super) stderr: Box<dyn AsyncRead + Send + Unpin>,
-    /// Its exit status, or why there is none.
+    /// Its exit status, or why there is none. To be awaited once all is read: the crate gives ssh's session up with the status, ssh drops
+    /// what it has not passed on by then, and a status may well overtake the last words of a command.
     pub(super) end: Pin<Box<dyn Future<Output = Result<i32, String>> + Send>>,
 }
 
@@ -77,16 +78,17 @@ fn wrapped<'a>(seconds: &'a str, last: &'a str, script: &'a str, args: &'a [Stri
 /// Runs to the end and keeps all that it prints. The error says why there is no status.
 pub(super) async fn collect(started: Started, input: Input) -> Result<Output, String> {
     let Started { stdin, stdout, stderr, end } = started;
-    let (_, stdout, stderr, status) = tokio::join!(send(stdin, input, None), all(stdout), all(stderr), end);
-    Ok(Output { status: status?, stdout, stderr })
+    let (_, stdout, stderr) = tokio::join!(send(stdin, input, None), all(stdout), all(stderr));
+    Ok(Output { status: end.await?, stdout, stderr })
 }
 
 /// Runs to the end and passes lines and progress on as they come. `total` is how many bytes progress leads to, 0 where that is not known.
 pub(super) async fn follow(started: Started, input: Input, total: u64, signals: &Signals) -> Ended {
     let Started { stdin, stdout, stderr, end } = started;
     let listener = Listener { signals, total, heard: Mutex::default() };
-    let (sent, (), (), status) =
-        tokio::join!(send(stdin, input, Some((signals, total))), listener.hear(stdout), listener.hear(stderr), end);
+    let (sent, (), ()) =
+        tokio::join!(send(stdin, input, Some((signals, total))), listener.hear(stdout), listener.hear(stderr));
+    let status = end.await;
     let heard = listener.heard.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ended { status, lines: heard.lines.into(), digest: heard.digest, source: sent.err() }
 }
@@ -169,6 +171,13 @@ impl Listener<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::io::{duplex, empty, sink};
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::task::yield_now;
+
     use super::*;
 
     #[test]
@@ -180,5 +189,34 @@ mod tests {
         assert_eq!(text("\n== that is all\n").as_deref(), Some(""));
         assert_eq!(text("yes\n\n== that is"), None);
         assert_eq!(text(""), None);
+    }
+
+    /// A command as ssh's master passes it on: the status is there before the answer, and whoever takes the status is given no more.
+    fn hasty() -> Started {
+        let taken = Arc::new(AtomicBool::new(false));
+        let (near, mut far) = duplex(64);
+        let seen = taken.clone();
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                yield_now().await;
+            }
+            if !seen.load(Ordering::Relaxed) {
+                let _sent = far.write_all(b"late\n").await;
+            }
+        });
+        let end = async move {
+            taken.store(true, Ordering::Relaxed);
+            Ok(0)
+        };
+        Started { stdin: Box::new(sink()), stdout: Box::new(near), stderr: Box::new(empty()), end: Box::pin(end) }
+    }
+
+    #[tokio::test]
+    async fn a_status_is_taken_once_all_is_read() {
+        let output = collect(hasty(), Input::Bytes(Vec::new())).await.map(|output| output.stdout);
+        assert_eq!(output, Ok(b"late\n".to_vec()));
+        let (signals, _heard) = unbounded_channel();
+        let ended = follow(hasty(), Input::Bytes(Vec::new()), 0, &signals).await;
+        assert_eq!((ended.status, ended.lines), (Ok(0), vec!["late".to_owned()]));
     }
 }
