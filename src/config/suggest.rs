@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of some known words.
 
 /// The known word that `word` is most likely a slip of: other case or separators, or a small edit distance.
-pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = plain(word);
     let limit = (plain.len() / 3).max(1);
     known
