@@ -7,6 +7,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 pub mod status;
+pub mod value;
 
 use secrecy::SecretString;
 
