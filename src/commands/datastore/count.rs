@@ -20,6 +20,7 @@ pub(super) async fn run(args: Count) -> Result<(), Ended> {
         for place in &opened.places {
             let mut store = opened.store(place).await?;
             let shard = store.shard.clone();
+            open::tell(&ui, &store);
             let count = async { store.tally().await.map_err(|error| opened.failed(error)) };
             let tallies = patiently(&ui, opened.name(), &format!("count what is in {shard}"), count).await?;
             found.extend(tallies.into_iter().map(|(resource, tally)| ((resource, shard.clone()), tally)));

@@ -6,9 +6,10 @@ use similar::TextDiff;
 use super::open;
 use crate::cli::datastore::Diff;
 use crate::commands::{Ended, session};
-use crate::datastore::explore::decode::{Value, decode};
+
 use crate::datastore::explore::history::fields;
 use crate::datastore::explore::{Version, key, show};
+use crate::datastore::value::{Value, decode};
 use crate::failure::{Failure, Kind};
 use crate::ui::{self, Format};
 

@@ -4,8 +4,9 @@ use super::open;
 use crate::cli::Show;
 use crate::cli::datastore::{Form, Get};
 use crate::commands::{Ended, session};
-use crate::datastore::explore::decode::{Value, decode};
+
 use crate::datastore::explore::{Version, key, show};
+use crate::datastore::value::{Value, decode};
 use crate::failure::{Failure, Kind};
 use crate::ui::{self, Format};
 

@@ -5,9 +5,10 @@ use serde_json::json;
 use super::open::{self, patiently, table};
 use crate::cli::datastore::History;
 use crate::commands::{Ended, session};
-use crate::datastore::explore::decode::{Value, decode};
+
 use crate::datastore::explore::history::{Writer, fields, writers};
 use crate::datastore::explore::{Version, key, show};
+use crate::datastore::value::{Value, decode};
 use crate::ui::{self, Format};
 
 /// Fields that are named in a table.

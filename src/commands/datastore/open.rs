@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::cli::Target;
 use crate::cli::datastore::Look;
 use crate::commands::progress::Progress;
@@ -14,7 +16,7 @@ use crate::facts::Probes;
 use crate::failure::{Failure, Kind};
 use crate::phase::control_plane::RECORD;
 use crate::remote::{Host, Query};
-use crate::ui::Ui;
+use crate::ui::{self, Format, Ui};
 
 /// How long nobody needs to be told that something is going on.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -134,6 +136,20 @@ impl Opened {
             ));
         }
         failure.hint("`etcdless datastore ls` lists every key")
+    }
+}
+
+/// Tells which store is looked at, and as of when.
+pub(super) fn tell(ui: &Ui, store: &Store<'_>) {
+    let Store { shard, engine, snapshot, .. } = store;
+    match ui.format() {
+        Format::Text => ui.note(None, format!("{shard}: {engine}, as of revision {}", snapshot.revision)),
+        Format::Json => {
+            ui::result(
+                &json!({ "event": "store", "store": shard, "engine": engine, "revision": snapshot.revision })
+                    .to_string(),
+            );
+        }
     }
 }
 

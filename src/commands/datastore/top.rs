@@ -18,6 +18,7 @@ pub(super) async fn run(args: datastore::Top) -> Result<(), Ended> {
         for place in &opened.places {
             let mut store = opened.store(place).await?;
             let shard = store.shard.clone();
+            open::tell(&ui, &store);
             let look = async { store.top(limit.into()).await.map_err(|error| opened.failed(error)) };
             let top = patiently(&ui, opened.name(), &format!("see what stands out in {shard}"), look).await?;
             match ui.format() {

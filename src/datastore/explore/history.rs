@@ -23,13 +23,17 @@ const DEPTH: usize = 3;
 /// The field managers of which an object says that they wrote since an earlier state of it; all of them where there is none.
 pub fn writers(before: Option<&Json>, after: &Json) -> Vec<Writer> {
     let old = before.map(entries).unwrap_or_default();
-    let mut writers: Vec<Writer> = entries(after).difference(&old).map(|(writer, _)| writer.clone()).collect();
-    writers.sort_by(|a, b| a.time.cmp(&b.time));
+    let wrote = |(writer, fields): &(Writer, Json)| {
+        // Times are in seconds. Within one, a manager that has fewer fields than before lost them to another.
+        !old.iter().any(|(known, kept)| known == writer && is_within(fields, kept))
+    };
+    let mut writers: Vec<Writer> = entries(after).into_iter().filter(wrote).map(|(writer, _)| writer).collect();
+    writers.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.cmp(b)));
     writers.dedup();
     writers
 }
 
-fn entries(object: &Json) -> BTreeSet<(Writer, String)> {
+fn entries(object: &Json) -> Vec<(Writer, Json)> {
     let text = |entry: &Json, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
     let all = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
     let entry = |entry: &Json| {
@@ -38,10 +42,19 @@ fn entries(object: &Json) -> BTreeSet<(Writer, String)> {
             subresource: text(entry, "subresource"),
             time: text(entry, "time"),
         };
-        // Within one second a manager may write again: its fields tell.
-        (writer, entry["fieldsV1"].to_string())
+        (writer, entry["fieldsV1"].clone())
     };
     all.iter().map(entry).collect()
+}
+
+/// Whether a set of fields is part of another.
+fn is_within(fields: &Json, all: &Json) -> bool {
+    match (fields, all) {
+        (Json::Object(fields), Json::Object(all)) => {
+            fields.iter().all(|(name, below)| all.get(name).is_some_and(|kept| is_within(below, kept)))
+        }
+        _ => fields == all,
+    }
 }
 
 /// The fields that differ, three names deep, without what the API server keeps of managers.
@@ -98,6 +111,15 @@ mod tests {
         assert_eq!(writers(None, &after), [writer("kubectl", "", "2026-01-01T00:00:00Z"), status]);
         assert_eq!(writers(Some(&after), &after), []);
         assert_eq!(fields(&before, &after), ["spec.replicas"]);
+
+        // Within a second: one takes a field of another's, which is left with the rest.
+        let owned = |owner: &[(&str, Json)]| {
+            let entry = |(manager, fields): &(&str, Json)| json!({ "manager": manager, "time": "t", "fieldsV1": { "f:data": fields } });
+            json!({ "metadata": { "managedFields": owner.iter().map(entry).collect::<Vec<_>>() } })
+        };
+        let before = owned(&[("create", json!({ "f:a": {}, "f:b": {} }))]);
+        let after = owned(&[("create", json!({ "f:b": {} })), ("patch", json!({ "f:a": {} }))]);
+        assert_eq!(writers(Some(&before), &after), [writer("patch", "", "t")]);
     }
 
     #[test]

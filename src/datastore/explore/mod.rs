@@ -4,7 +4,6 @@
 //! else, a live etcd among it, answers by etcd's API on the host. Either way all that a command shows of a store is of one revision.
 
 mod api;
-pub mod decode;
 pub mod foreign;
 pub mod history;
 pub mod key;
@@ -120,12 +119,17 @@ pub fn places(cluster: &Cluster, credentials: &[Credentials]) -> Vec<Place> {
             let endpoint = Endpoint::of(&listener);
             let route = match target::of(datastore, credentials) {
                 Ok(Some(target)) => Route::Server(target),
-                Ok(None) => Route::Sqlite(super::sqlite::file(shard), endpoint),
+                Ok(None) => return Place { folders, ..sqlite(shard, super::sqlite::file(shard), endpoint) },
                 Err(_) => Route::Api("kine", endpoint),
             };
             Place { shard: shard.to_owned(), folders, route }
         })
         .collect()
+}
+
+/// A store in a file on the host, which its kine answers for where the host has no program to read it with.
+pub fn sqlite(shard: &str, file: String, kine: Endpoint) -> Place {
+    Place { shard: shard.to_owned(), folders: Vec::new(), route: Route::Sqlite(file, kine) }
 }
 
 /// Where resources, as `--etcd-servers-overrides` names them, are kept.

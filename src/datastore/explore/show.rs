@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 
 use super::Version;
-use super::decode::Value;
 use crate::config::yaml;
+use crate::datastore::value::Value;
 
 /// What `kubectl apply` keeps of what it was given.
 const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
