@@ -1,11 +1,13 @@
 //! What the API server stores, as `kubectl get --raw` would show it.
 //!
 //! Built-in kinds are stored as protobuf, whose fields have numbers and no names. `kinds.txt` has the names, and how Go writes each field as
-//! JSON; `tests/lab/kinds` makes it from the Go types of the newest Kubernetes that is tested. Nothing is guessed: an object with a field that the
-//! table does not have, as a newer Kubernetes writes it, is [`Value::Unknown`] as a whole, since part of an object would pass for all of it.
+//! JSON, `older.txt` what older versions of Kubernetes had beside that; `tests/lab/kinds` makes both from Go's own types. Nothing is guessed: an
+//! object with a field that neither has, as a newer Kubernetes writes it, is [`Value::Unknown`] as a whole, since part of an object would pass
+//! for all of it.
 //!
-//! What is shown differs from the API server's answer in what that adds on reading: `metadata.resourceVersion`, which the row's revision is, and
-//! defaults that came with a later version than the one that wrote the object.
+//! An object is shown as the version that wrote it would show it. What the API server adds when it is asked is not there:
+//! `metadata.resourceVersion`, which is the revision of the row, and defaults that are not stored; `tests/values/stored.rs` lists them. Before
+//! 1.34 `creationTimestamp` was null in templates, where it is left out here as by later versions.
 
 mod object;
 mod special;
@@ -39,7 +41,7 @@ pub enum Value {
         /// As the object itself says.
         kind: String,
     },
-    /// Neither JSON nor the API server's protobuf.
+    /// Neither JSON nor the API server's protobuf; CBOR, which custom resources may be stored as in a feature that is alpha, is among these.
     Bytes,
 }
 
@@ -81,16 +83,17 @@ fn encrypted(rest: &[u8]) -> Option<Value> {
 
 /// A `runtime.Unknown`: the kind's name, and the object as bytes. None where it is no such message.
 fn protobuf(message: &[u8]) -> Option<Value> {
-    let (mut kind, mut raw) = (Kind::default(), &[][..]);
+    let (mut kind, mut raw) = (Kind::default(), None);
     for field in fields(message).ok()? {
         match field {
             (1, Field::Bytes(bytes)) => kind = Kind::of(bytes)?,
-            (2, Field::Bytes(bytes)) => raw = bytes,
+            (2, Field::Bytes(bytes)) => raw = Some(bytes),
             // Of encoding and type the API server writes only what is not protobuf in the clear.
             (3 | 4, Field::Bytes([])) => {}
             _ => return None,
         }
     }
+    let raw = raw?;
     let shown = Table::get().kind(kind.api_version, kind.kind).map(|message| object::object(message, raw));
     Some(match shown {
         Some(Ok(mut object)) => {

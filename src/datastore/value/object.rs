@@ -1,7 +1,7 @@
 //! A message as the JSON that Go writes of it.
 //!
-//! The API server's protobuf has every field that is no pointer, list or map, empty ones too. Where such a field is missing, the object was
-//! written before the field was invented, and Go has its zero value.
+//! The API server's protobuf has every field that is no pointer, list or map, empty ones too. Where such a field is missing, the version that
+//! wrote the object did not have it, and would not show it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -50,7 +50,7 @@ fn members(message: &Message, bytes: &[u8]) -> Result<(Map<String, Value>, bool)
     }
     let (mut object, mut zero) = (Map::new(), true);
     for (Member { name, omit_empty, omit_zero, of, .. }, found) in message.fields.iter().zip(&found) {
-        let shown = value(of, found)?;
+        let Some(shown) = value(of, found)? else { continue };
         zero &= shown.zero;
         match (name, shown.json) {
             (None, Value::Object(inline)) => object.extend(inline),
@@ -62,21 +62,22 @@ fn members(message: &Message, bytes: &[u8]) -> Result<(Map<String, Value>, bool)
     Ok((object, zero))
 }
 
-/// A field of which all occurrences are given.
-fn value(of: &Type, found: &[Field<'_>]) -> Result<Shown, Unclear> {
-    match of {
-        Type::Pointer(_) | Type::List(_) | Type::Map(_) | Type::Bytes | Type::Texts if found.is_empty() => {
-            Ok(Shown::nil())
-        }
-        Type::Pointer(of) => Ok(Shown { empty: false, zero: false, ..value(of, found)? }),
-        Type::List(of) => list(of, found),
-        Type::Map(of) => map(of, found),
-        _ => single(of, found),
-    }
+/// A field of which all occurrences are given; none where it would be there, and is not.
+fn value(of: &Type, found: &[Field<'_>]) -> Result<Option<Shown>, Unclear> {
+    let shown = match (of, found) {
+        (Type::Pointer(_) | Type::List(_) | Type::Map(_) | Type::Bytes | Type::Texts, []) => Shown::nil(),
+        (Type::List(of), _) => list(of, found)?,
+        (Type::Map(of), _) => map(of, found)?,
+        (Type::Pointer(of), [field]) => Shown { empty: false, zero: false, ..single(of, field)? },
+        (_, [field]) => single(of, field)?,
+        (_, []) => return Ok(None),
+        _ => return Err(Unclear::Type),
+    };
+    Ok(Some(shown))
 }
 
 fn list(of: &Type, found: &[Field<'_>]) -> Result<Shown, Unclear> {
-    let items = found.chunks(1).map(|field| value(of, field).map(|shown| shown.json));
+    let items = found.iter().map(|field| single(of, field).map(|shown| shown.json));
     Ok(Shown { json: items.collect::<Result<_, _>>()?, empty: false, zero: false })
 }
 
@@ -85,36 +86,31 @@ fn map(of: &Type, found: &[Field<'_>]) -> Result<Shown, Unclear> {
     let mut entries = Map::new();
     for entry in found {
         let Field::Bytes(entry) = entry else { return Err(Unclear::Type) };
-        let (mut key, mut held) = (String::new(), Vec::new());
+        // Go leaves a nil value out, and reads that as an empty one: a Secret's `key: null` becomes `key: ""`.
+        let (mut key, mut held) = (String::new(), Field::Bytes(&[]));
         for field in fields(entry).map_err(|_| Unclear::Form)? {
             match field {
                 (1, Field::Bytes(bytes)) => key = text(bytes)?.to_owned(),
-                (2, field) => held.push(field),
+                (2, field) => held = field,
                 (number, _) => return Err(Unclear::Field(number)),
             }
         }
-        // Go leaves a nil value out, and reads that as an empty one: a Secret's `key: null` becomes `key: ""`.
-        if held.is_empty() {
-            held.push(Field::Bytes(&[]));
-        }
-        if entries.insert(key, value(of, &held)?.json).is_some() {
+        if entries.insert(key, single(of, &held)?.json).is_some() {
             return Err(Unclear::Type);
         }
     }
     Ok(Shown { json: entries.into(), empty: false, zero: false })
 }
 
-/// A field that is there once, or not at all and then zero.
-fn single(of: &Type, found: &[Field<'_>]) -> Result<Shown, Unclear> {
-    let number = || match found {
-        [] => Ok(0),
-        [Field::Number(number)] => Ok(*number),
-        _ => Err(Unclear::Type),
+/// One occurrence of a field.
+fn single(of: &Type, field: &Field<'_>) -> Result<Shown, Unclear> {
+    let number = || match field {
+        Field::Number(number) => Ok(*number),
+        Field::Bytes(_) => Err(Unclear::Type),
     };
-    let bytes = || match found {
-        [] => Ok(&[][..]),
-        [Field::Bytes(bytes)] => Ok(*bytes),
-        _ => Err(Unclear::Type),
+    let bytes = || match field {
+        Field::Number(_) => Err(Unclear::Type),
+        Field::Bytes(bytes) => Ok(*bytes),
     };
     Ok(match of {
         Type::Text => {

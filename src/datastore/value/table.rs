@@ -1,10 +1,10 @@
-//! `kinds.txt` in memory: which fields a kind has. Read once, at the first object.
+//! `kinds.txt` and `older.txt` in memory: which fields a kind has. Read once, at the first object.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// Its head says how it is written.
-const TEXT: &str = include_str!("kinds.txt");
+/// What the newest Kubernetes stores, and what older ones have stored beside that. The first one's head says how they are written.
+pub(super) const TEXTS: [&str; 2] = [include_str!("kinds.txt"), include_str!("older.txt")];
 
 /// All kinds and the types within them.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Table {
     pub(super) fn get() -> &'static Self {
         static TABLE: OnceLock<Table> = OnceLock::new();
         // A unit test reads it, too: there is no binary whose table cannot be read.
-        TABLE.get_or_init(|| Self::read(TEXT).unwrap_or_default())
+        TABLE.get_or_init(|| Self::read(&TEXTS).unwrap_or_default())
     }
 
     /// The message of a kind that is stored.
@@ -82,39 +82,38 @@ impl Table {
     }
 
     /// None where a line does not follow the grammar, or names a type that is not there.
-    pub(super) fn read(text: &'static str) -> Option<Self> {
+    pub(super) fn read(texts: &[&'static str]) -> Option<Self> {
         let mut table = Self::default();
-        // By package and name, since a type may stand before those that it consists of.
+        let lines =
+            || texts.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        // By package and name, since a type may stand before those that it consists of, and again with more fields.
         let (mut places, mut package, mut api_version) = (HashMap::new(), "", "");
-        let lines = || text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         for line in lines() {
             if let Some((name, of)) = section(line) {
                 (package, api_version) = (name, of);
             } else if let Some((word, name)) = named(line) {
+                let next = places.len();
+                let place = *places.entry((package, name)).or_insert(next);
                 if word == "kind" {
-                    table.kinds.insert((api_version, name), places.len());
+                    table.kinds.insert((api_version, name), place);
                 }
-                places.insert((package, name), places.len());
             }
         }
+        table.messages.resize_with(places.len(), Message::default);
+        let mut place = None;
         for line in lines() {
             if let Some((name, _)) = section(line) {
                 package = name;
-            } else if named(line).is_some() {
-                table.messages.push(Message::default());
+            } else if let Some((_, name)) = named(line) {
+                place = places.get(&(package, name)).copied();
             } else {
                 let member = Member::read(line.strip_prefix(' ')?, |name| {
                     places.get(&name.split_once('.').unwrap_or((package, name))).copied()
                 })?;
-                table.messages.last_mut()?.fields.push(member);
+                table.messages.get_mut(place?)?.fields.push(member);
             }
         }
         Some(table)
-    }
-
-    #[cfg(test)]
-    pub(super) fn kinds(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.kinds.keys().copied()
     }
 }
 
