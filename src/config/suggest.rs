@@ -13,7 +13,7 @@ pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Words as a person lists them: `a`, `b` or `c`.
-pub(super) fn any_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn any_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),

@@ -127,7 +127,9 @@ async fn reads_only(place: &Place, write: &[&str]) {
         rows.iter().map(|row| row.iter().map(|cell| cell.clone().unwrap_or_default()).collect()).collect();
     assert_eq!(texts, [["n", "x", "t"], ["11", "", "a"], ["12", "", "a"]]);
     for statement in write {
-        let (_, said) = refusal(store.query(statement, |_| ()).await);
+        let answer = store.query(statement, |_| ()).await;
+        assert!(answer.is_err(), "{statement}");
+        let (_, said) = refusal(answer);
         assert!(!said.contains("did not answer within"), "{statement}: {said}");
     }
     // One that was refused is no obstacle to the next.
@@ -138,12 +140,20 @@ async fn reads_only(place: &Place, write: &[&str]) {
 }
 
 /// Every way to write that the engines share.
-const WRITES: [&str; 5] = [
+const WRITES: [&str; 6] = [
     "DELETE FROM kine",
     "DROP TABLE kine",
     "INSERT INTO kine (name) VALUES ('a')",
     "COMMIT; DELETE FROM kine",
     "SELECT 1; DELETE FROM kine",
+    "SELECT 1; DROP TABLE kine",
+];
+
+/// Statements that begin as if they only read.
+const OF_POSTGRES: [&str; 3] = [
+    "WITH gone AS (DELETE FROM kine RETURNING id) SELECT * FROM gone",
+    "EXPLAIN ANALYZE DELETE FROM kine",
+    "SELECT setval('kine_id_seq', 1)",
 ];
 
 #[tokio::test]
@@ -154,7 +164,7 @@ async fn postgres_tells_what_is_in_it() {
     server.sql("kine", "ALTER TABLE kine OWNER TO kine");
     let places = explore::places(&server.cluster(json!({})), &[postgres_server::credentials()]);
     tells_all(&places[0], "PostgreSQL", true).await;
-    reads_only(&places[0], &[&WRITES[..], &["SET TRANSACTION READ WRITE"]].concat()).await;
+    reads_only(&places[0], &[&WRITES[..], &OF_POSTGRES].concat()).await;
 
     let host = local().await;
     let mut store = places[0].open(&host, 1).await.unwrap();
@@ -177,7 +187,11 @@ async fn mariadb_tells_what_is_in_it() {
     server.sql(&rows(|hex| format!("x'{hex}'")).replace("INTO kine", "INTO kine.kine")).await;
     let places = explore::places(&server.cluster(json!({})), &[mariadb_server::credentials()]);
     tells_all(&places[0], "MariaDB", true).await;
-    reads_only(&places[0], &WRITES).await;
+    reads_only(
+        &places[0],
+        &[&WRITES[..], &["ANALYZE FORMAT=JSON DELETE FROM kine", "WITH a AS (SELECT 1) DELETE FROM kine"]].concat(),
+    )
+    .await;
     let host = local().await;
     let mut store = places[0].open(&host, 1).await.unwrap();
     let (_, said) = refusal(
@@ -215,7 +229,10 @@ async fn a_sqlite_file_tells_what_is_in_it() {
     let Some(file) = file(folder.path()) else { return };
     let place = explore::sqlite("main", file, nowhere());
     tells_all(&place, "SQLite", true).await;
-    reads_only(&place, &WRITES[..3]).await;
+    let elsewhere = folder.path().join("written");
+    let writes = format!("SELECT writefile('{}', 'a')", elsewhere.display());
+    reads_only(&place, &[&WRITES[..], &[&writes]].concat()).await;
+    assert!(!elsewhere.exists());
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Column, Executor, Row, SqlSafeStr, ValueRef};
 
 use super::{Entry, Error, Heavy, ROOT, Snapshot, Tally, Version, key};
 use crate::config::ServerEngine as Engine;
+use crate::config::suggest::any_of;
 use crate::datastore::check::mysql::judge as mysql_judge;
 use crate::datastore::check::{Refusal, Way, bytes, mysql};
 use crate::failure::{Failure, Kind};
@@ -22,6 +23,9 @@ const KEYS: usize = 20_000;
 /// How a statement ends that took too long: PostgreSQL's state, MySQL's number, MariaDB's, and `timeout`'s status.
 const CUT_OFF: [&str; 3] = ["57014", "3024", "1969"];
 const CUT_OFF_STATUS: i32 = 124;
+
+/// What statements that only read begin with. A transaction that only reads is not enough: MariaDB ends it before it drops a table.
+const READING: [&str; 8] = ["SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "TABLE", "VALUES"];
 
 /// The newest row of every name.
 const NEWEST: &str =
@@ -65,7 +69,7 @@ impl Sql<'_> {
                 };
                 for statement in [
                     limit.as_str(),
-                    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+                    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
                     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
                 ] {
                     let ran = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut *connection).await;
@@ -122,11 +126,11 @@ impl Sql<'_> {
         let (resource, length) = (self.resource(), self.length());
         let sql = self.bounded(
             &format!(
-                "SELECT resource, COUNT(*), SUM(live), SUM(size) FROM (SELECT {resource} AS resource, live, size FROM (SELECT kine.name, \
-                 CASE WHEN newest.id IS NOT NULL AND kine.deleted = 0 THEN 1 ELSE 0 END AS live, CASE WHEN newest.id IS NOT NULL AND \
-                 kine.deleted = 0 THEN {length} ELSE 0 END AS size FROM kine LEFT JOIN ({NEWEST}) AS newest ON newest.id = kine.id WHERE \
-                 kine.name >= {{from}} AND kine.name < {{end}} AND kine.id <= {{revision}}) AS each_row) AS etcdless GROUP BY resource \
-                 ORDER BY resource"
+                "SELECT resource, SUM(many), SUM(live), SUM(size) FROM (SELECT {resource} AS resource, many, CASE WHEN deleted = 0 THEN 1 \
+                 ELSE 0 END AS live, CASE WHEN deleted = 0 THEN size ELSE 0 END AS size FROM (SELECT names.name, names.many, \
+                 kine.deleted, {length} AS size FROM (SELECT name, MAX(id) AS id, COUNT(*) AS many FROM kine WHERE name >= {{from}} AND \
+                 name < {{end}} AND id <= {{revision}} GROUP BY name) AS names JOIN kine ON kine.id = names.id) AS each_name) AS etcdless \
+                 GROUP BY resource ORDER BY resource"
             ),
             revision,
         );
@@ -197,6 +201,10 @@ impl Sql<'_> {
 
     /// A statement of the operator's, alone in a transaction that can only read. The first row is the columns' names.
     pub(super) async fn query(&mut self, sql: &str, mut each: impl FnMut(&Cells)) -> Result<(), Error> {
+        if !reads(sql) {
+            let failure = Failure::new(Kind::Usage, "that is no statement that only reads");
+            return Err(Error::Store(failure.hint(format!("one begins with {}", any_of(READING)))));
+        }
         self.end().await;
         self.begin().await?;
         let seconds = self.seconds;
@@ -325,6 +333,13 @@ impl Sql<'_> {
     }
 }
 
+/// Whether a statement can be one that only reads, by its first word.
+fn reads(sql: &str) -> bool {
+    let rest = sql.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '(');
+    let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
+    READING.contains(&word.to_ascii_uppercase().as_str())
+}
+
 fn cell(row: &Cells, at: usize) -> &str {
     row.get(at).and_then(Option::as_deref).unwrap_or_default()
 }
@@ -364,4 +379,28 @@ fn refused(why: &str) -> Error {
 fn too_long(seconds: u64) -> Error {
     let failure = Failure::new(Kind::Datastore, format!("the database did not answer within {seconds} s"));
     Error::Store(failure.hint("give it more time: --timeout 10m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_that_may_write_are_known_by_their_first_word() {
+        for sql in ["select 1", " (SELECT 1)", "WITH a AS (SELECT 1) SELECT * FROM a", "explain select 1"] {
+            assert!(reads(sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "DROP TABLE kine",
+            "/*! DROP TABLE kine */",
+            ".shell id",
+            "COMMIT",
+            "selects",
+            "SET a = 1",
+            "-- a\nDELETE",
+        ] {
+            assert!(!reads(sql), "{sql}");
+        }
+    }
 }

@@ -3,7 +3,10 @@
 #
 # $1: the file, $2: the statement, $3: seconds that it may take; ends with 124 after them, with 3 where the host has nothing to ask with
 if command -v sqlite3 >/dev/null; then
-    exec timeout "$3" sqlite3 -batch -readonly -init /dev/null -header -list -separator "$(printf '\037')" -newline "$(printf '\036')" \
+    # Functions of sqlite3's own write files; older releases cannot be told not to.
+    safe=-safe
+    sqlite3 -safe -batch -init /dev/null :memory: '' >/dev/null 2>&1 || safe=-batch
+    exec timeout "$3" sqlite3 "$safe" -batch -readonly -init /dev/null -header -list -separator "$(printf '\037')" -newline "$(printf '\036')" \
         "$1" "$2" </dev/null
 fi
 if command -v python3 >/dev/null && python3 -I -c 'import sqlite3' 2>/dev/null; then
