@@ -1,6 +1,6 @@
 //! A store by SQL: kine's table, read in one transaction that can only read.
 //!
-//! What counts is counted by the database. Lists go by the index over names, a page at a time, so that neither side keeps much in memory.
+//! What counts is counted by the database. Rows are passed on as they come, so that not much of a long list is in memory.
 
 use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
@@ -88,7 +88,7 @@ impl Sql<'_> {
         Ok(snapshot)
     }
 
-    /// Every key below a prefix, as of a revision, a page at a time.
+    /// Every key below a prefix, as of a revision, a page at a time. Servers send all of them as they are taken; a file's answer comes whole.
     pub(super) async fn keys(
         &mut self,
         prefix: &str,
@@ -97,12 +97,13 @@ impl Sql<'_> {
     ) -> Result<(), Error> {
         let end = self.literal(&key::after(prefix));
         let mut from = format!(">= {}", self.literal(prefix));
+        let limit = matches!(self.server, Server::Sqlite(..)).then(|| format!("ORDER BY name LIMIT {KEYS}"));
         loop {
             // Names whose newest row is a deletion are read as well, to know where the next page begins.
             let sql = format!(
                 "SELECT newest.name, newest.id, kine.deleted FROM (SELECT name, MAX(id) AS id FROM kine WHERE name {from} AND name < {end} \
-                 AND id <= {revision} GROUP BY name ORDER BY name LIMIT {KEYS}) AS newest JOIN kine ON kine.id = newest.id ORDER BY \
-                 newest.name"
+                 AND id <= {revision} GROUP BY name {}) AS newest JOIN kine ON kine.id = newest.id ORDER BY newest.name",
+                limit.as_deref().unwrap_or_default()
             );
             let (mut entries, mut rows, mut last) = (Vec::new(), 0, String::new());
             self.each(sql, |row| {
@@ -111,10 +112,13 @@ impl Sql<'_> {
                 if number(row, 2) == 0 {
                     entries.push(Entry { key: last.clone(), revision: number(row, 1) });
                 }
+                if entries.len() == KEYS {
+                    page(std::mem::take(&mut entries));
+                }
             })
             .await?;
             page(entries);
-            if rows < KEYS {
+            if limit.is_none() || rows < KEYS {
                 return Ok(());
             }
             from = format!("> {}", self.literal(&last));
