@@ -55,10 +55,14 @@ pub fn init_document(cluster: &Cluster, node: &Node, assets: &Assets) -> Result<
 /// The document for `kubeadm join` of a worker. `ticket` is the path of the kubeconfig that it joins with.
 pub fn join_document(cluster: &Cluster, node: &Node, ticket: &str, assets: &Assets) -> Result<String, Failure> {
     let Values { api, name, address, patches, socket, taints, .. } = Values::new(cluster, node)?;
-    let values = Join { api, name, address, patches, socket, taints, ticket };
+    let values = Join { api, name, address, patches, socket, taints, ticket, discovery: DISCOVERY };
     let text = render(assets, "kubeadm/join.yaml.j2", &values)?;
     Ok(format!("# Written by etcdless.\n{text}"))
 }
+
+/// How long kubeadm asks the API before it says what it was answered. The API serves when hosts join; kubeadm's own 5 minutes are for one that
+/// may still come.
+const DISCOVERY: &str = "30s";
 
 #[derive(Serialize)]
 struct Join<'a> {
@@ -69,6 +73,7 @@ struct Join<'a> {
     socket: &'static str,
     taints: Vec<Parts>,
     ticket: &'a str,
+    discovery: &'static str,
 }
 
 /// The user's patches of the kubelet's configuration, which every node applies for itself.

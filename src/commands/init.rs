@@ -48,15 +48,35 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
         let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, supply, run };
         let Init { target, dry_run, no_kubeconfig, pace, .. } = args;
         let merges = !no_kubeconfig && args.only.is_empty();
-        let work = Work { command: "init", target, dry_run: *dry_run, merges, pace: *pace, hosts: None, desired, ui };
+        let work =
+            Work { purpose: Purpose::Init, target, dry_run: *dry_run, merges, pace: *pace, hosts: None, desired, ui };
         work.run(&interrupt).await
     })
     .await
 }
 
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Everything that the description describes, from nothing if need be.
+    Init,
+    /// More hosts for a cluster that is there.
+    Join,
+}
+
+impl Purpose {
+    /// The command's name.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Join => "join",
+        }
+    }
+}
+
 /// Everything that one run of `init` or `join` holds on to.
 pub(super) struct Work<'a> {
-    pub(super) command: &'static str,
+    pub(super) purpose: Purpose,
     pub(super) target: &'a Target,
     pub(super) dry_run: bool,
     /// Whether a run to the end puts the cluster into the user's kubeconfig.
@@ -91,13 +111,13 @@ impl Work<'_> {
         for (label, failure) in surveyed.left {
             self.leave_out(&mut left, label, failure);
         }
-        match (surveyed.fresh, self.command) {
-            (true, "join") => {
+        match self.purpose {
+            _ if !surveyed.fresh => {}
+            Purpose::Init => self.require_control_planes(&mut left)?,
+            Purpose::Join => {
                 return Err(Failure::new(Kind::Usage, "there is no cluster yet that a host could join")
                     .hint("etcdless init builds one, with all hosts of its file"));
             }
-            (true, _) => self.require_control_planes(&mut left)?,
-            (false, _) => {}
         }
         for warning in &surveyed.warnings {
             self.ui.emit(Event::Warning { host: warning.host.clone(), text: warning.text.clone() });
@@ -234,7 +254,7 @@ impl Work<'_> {
         let label = config.label();
         let waits =
             |owner: &str| self.ui.note(Some(&label), format!("is locked by {owner}: waiting for that run to end"));
-        let lock = host.lock_within(&session::owner(self.command), deadline, waits).await;
+        let lock = host.lock_within(&session::owner(self.purpose.command()), deadline, waits).await;
         lock.map_err(|error| session::unreachable(&error, config))
     }
 

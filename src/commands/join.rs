@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Ended;
-use super::init::Work;
+use super::init::{Purpose, Work};
 use super::session::{self, Found, Interrupt};
 use crate::assets::Assets;
 use crate::cli::{Join, Target};
@@ -69,7 +69,7 @@ impl Plan {
         let supply = session::supply(&ui, &cluster).await?;
         let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, supply, run };
         let (dry_run, pace) = (args.dry_run, args.pace);
-        Work { command: "join", target, dry_run, merges: false, pace, hosts, desired, ui }.run(interrupt).await
+        Work { purpose: Purpose::Join, target, dry_run, merges: false, pace, hosts, desired, ui }.run(interrupt).await
     }
 }
 

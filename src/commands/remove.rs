@@ -20,7 +20,7 @@ use crate::phase::remove::{self, Leaving};
 use crate::phase::reset::{self, Data, Purpose, Subject};
 use crate::phase::runner::{self, Run};
 use crate::phase::survey::{self, Desired, Place};
-use crate::remote::{Host, Lock, Query};
+use crate::remote::{Host, Query};
 use crate::ui::{self, Event, Format, Ui};
 
 pub(super) async fn run(args: Remove) -> Result<(), Ended> {
@@ -36,7 +36,11 @@ pub(super) async fn run(args: Remove) -> Result<(), Ended> {
         let (leaving, staying) = parted(&cluster, &args.host)?;
         let (hosts, missing) = connect(&ui, target, &staying).await?;
         let gone = reach(&ui, args, target, &session::as_operator(target, &leaving)).await?;
-        let _locks = if args.dry_run { Vec::new() } else { lock(&hosts, gone.as_ref()).await? };
+        let _locks = if args.dry_run {
+            Vec::new()
+        } else {
+            session::lock_all("remove", hosts.iter().chain(&gone).map(|(host, config)| (host, config))).await?
+        };
         let work = Work { args, leaving, desired: desired(staying)?, hosts, missing, ui, began };
         work.run(gone, &interrupt).await
     })
@@ -121,18 +125,6 @@ async fn reach(
         }
         Err(failure) => Err(failure.hint("its machine is gone for good: --force")),
     }
-}
-
-/// Locks every host, in the order of their names, as `init` does.
-async fn lock(staying: &[(Host, HostConfig)], gone: Option<&(Host, HostConfig)>) -> Result<Vec<Lock>, Failure> {
-    let mut named: Vec<&(Host, HostConfig)> = staying.iter().chain(gone).collect();
-    named.sort_by_key(|(host, _)| host.name().to_owned());
-    let mut locks = Vec::new();
-    for (host, config) in named {
-        let lock = host.lock(&session::owner("remove")).await;
-        locks.push(lock.map_err(|error| session::unreachable(&error, config))?);
-    }
-    Ok(locks)
 }
 
 /// What the hosts that stay should be told. Nothing of the stores is asked or changed, so nobody needs to let us into them.

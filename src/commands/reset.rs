@@ -16,7 +16,7 @@ use crate::failure::{Failure, Kind};
 use crate::phase::control_plane::RECORD;
 use crate::phase::reset::{self, Data, Part, Purpose, Remains, Subject, data};
 use crate::phase::runner::Run;
-use crate::remote::{Host, Lock, Query};
+use crate::remote::{Host, Query};
 use crate::ui::{self, Event, Format, Ui};
 
 pub(super) async fn run(args: Reset) -> Result<(), Ended> {
@@ -38,7 +38,11 @@ pub(super) async fn run(args: Reset) -> Result<(), Ended> {
             let text = "if it is a node yet, its Node stays in the cluster: `etcdless remove` takes both".to_owned();
             ui.emit(Event::Warning { host: label, text });
         }
-        let _locks = if args.dry_run { Vec::new() } else { lock(&hosts).await? };
+        let _locks = if args.dry_run {
+            Vec::new()
+        } else {
+            session::lock_all("reset", hosts.iter().map(|place| (&place.host, &place.config))).await?
+        };
         let looks = hosts.iter().map(|place| reset::look(&place.host, &place.label, place.purpose));
         let remains = try_join_all(looks).await?;
         let work = Work { args, known, hosts, ui, began };
@@ -155,18 +159,6 @@ fn orphans(cluster: &Cluster, hosts: &[Place]) -> Vec<String> {
         true => Vec::new(),
         false => nodes.map(|place| place.label.clone()).collect(),
     }
-}
-
-/// Locks every host, in the order of their names, as `init` does.
-async fn lock(hosts: &[Place]) -> Result<Vec<Lock>, Failure> {
-    let mut named: Vec<&Place> = hosts.iter().collect();
-    named.sort_by_key(|place| place.host.name().to_owned());
-    let mut locks = Vec::new();
-    for place in named {
-        let lock = place.host.lock(&session::owner("reset")).await;
-        locks.push(lock.map_err(|error| session::unreachable(&error, &place.config))?);
-    }
-    Ok(locks)
 }
 
 /// Everything that one `reset` holds on to.

@@ -20,7 +20,7 @@ use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
 use crate::phase::control_plane::RECORD;
 use crate::phase::{hooks, runner};
-use crate::remote::{Connect, Host, Query, RemoteError};
+use crate::remote::{Connect, Host, Lock, Query, RemoteError};
 use crate::ui::{Event, Ui};
 
 /// What a description must hold to beyond its own rules: versions that are known not to work together, and phases that there are none of, are
@@ -374,4 +374,19 @@ pub(super) fn recorded<'a>(cluster: &'a Cluster, named: &HostConfig, facts: &Fac
     find(&|host| host.address == named.address)
         .or_else(|| find(&own))
         .or_else(|| find(&|host| host.name.as_ref().is_some_and(|name| name.as_str() == facts.hostname)))
+}
+
+/// Locks every host, in the order of their names, as `init` does.
+pub(super) async fn lock_all<'a>(
+    command: &str,
+    hosts: impl Iterator<Item = (&'a Host, &'a HostConfig)>,
+) -> Result<Vec<Lock>, Failure> {
+    let mut named: Vec<_> = hosts.collect();
+    named.sort_by_key(|(host, _)| host.name());
+    let mut locks = Vec::new();
+    for (host, config) in named {
+        let lock = host.lock(&owner(command)).await;
+        locks.push(lock.map_err(|error| unreachable(&error, config))?);
+    }
+    Ok(locks)
 }

@@ -1,14 +1,13 @@
 //! How every node, and everybody else, finds the API server.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::names::Parsed;
+use super::text::text;
 use super::{Cluster, Datastore, Empty, ServerAddress};
 
 /// The port that every API server listens on.
@@ -99,24 +98,4 @@ impl fmt::Display for ApiAddress {
     }
 }
 
-impl<'de> Deserialize<'de> for ApiAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "an endpoint"))
-    }
-}
-
-impl Serialize for ApiAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for ApiAddress {
-    fn schema_name() -> Cow<'static, str> {
-        "ApiAddress".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "format": "api-address" })
-    }
-}
+text!(ApiAddress, "an endpoint", "format": "api-address");

@@ -19,6 +19,7 @@ pub mod schema;
 pub mod set;
 pub(crate) mod suggest;
 mod taint;
+mod text;
 pub mod validate;
 pub mod yaml;
 

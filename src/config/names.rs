@@ -1,11 +1,9 @@
 //! Newtypes that can only hold what Kubernetes and SSH accept.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use super::text::text;
 
 /// A DNS label as RFC 1123 and Kubernetes take it: 1 to 63 of a-z, 0-9 and `-`, not at either end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,108 +185,10 @@ impl fmt::Display for Address {
     }
 }
 
-/// Reads a string through `FromStr` inside the visitor, so that a YAML error keeps the value's line and column.
-pub(super) struct Parsed<T>(pub(super) std::marker::PhantomData<T>, pub(super) &'static str);
-
-impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Parsed<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.1)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for DnsLabel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a DNS label"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a version such as v1.34.4"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a host"))
-    }
-}
-
-impl<'de> Deserialize<'de> for ServerAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a database server"))
-    }
-}
-
-impl Serialize for ServerAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl schemars::JsonSchema for ServerAddress {
-    fn schema_name() -> Cow<'static, str> {
-        "ServerAddress".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "format": "server-address" })
-    }
-}
-
-impl Serialize for DnsLabel {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Version {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Address {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl schemars::JsonSchema for DnsLabel {
-    fn schema_name() -> Cow<'static, str> {
-        "DnsLabel".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "format": "dns-label", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" })
-    }
-}
-
-impl schemars::JsonSchema for Version {
-    fn schema_name() -> Cow<'static, str> {
-        "Version".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "format": "version", "pattern": "^v?[0-9]+\\.[0-9]+\\.[0-9]+" })
-    }
-}
-
-impl schemars::JsonSchema for Address {
-    fn schema_name() -> Cow<'static, str> {
-        "Address".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "format": "host-address", "pattern": "^[A-Za-z0-9._:][A-Za-z0-9._:-]*$" })
-    }
-}
+text!(ServerAddress, "a database server", "format": "server-address");
+text!(DnsLabel, "a DNS label", "format": "dns-label", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$");
+text!(Version, "a version such as v1.34.4", "format": "version", "pattern": "^v?[0-9]+\\.[0-9]+\\.[0-9]+");
+text!(Address, "a host", "format": "host-address", "pattern": "^[A-Za-z0-9._:][A-Za-z0-9._:-]*$");
 
 /// The schema of an address range; `ipnet` has none of its own.
 pub(super) fn cidr_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

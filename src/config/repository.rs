@@ -1,14 +1,10 @@
 //! Where images come from: the flat repository that kubeadm calls `imageRepository`, and the registry that hosts pull through.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer};
-use serde::{Serialize, Serializer};
-
 use super::Artifacts;
-use super::names::Parsed;
+use super::text::text;
 
 /// A flat repository that holds every image as `REPOSITORY/NAME:TAG`, such as `img.example.com/system`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,27 +108,7 @@ impl fmt::Display for ImageRepository {
     }
 }
 
-impl<'de> Deserialize<'de> for ImageRepository {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "an image repository"))
-    }
-}
-
-impl Serialize for ImageRepository {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl schemars::JsonSchema for ImageRepository {
-    fn schema_name() -> Cow<'static, str> {
-        "ImageRepository".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "format": "image-repository" })
-    }
-}
+text!(ImageRepository, "an image repository", "format": "image-repository");
 
 #[cfg(test)]
 mod tests {

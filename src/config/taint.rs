@@ -1,13 +1,9 @@
 //! Taints and labels of nodes, as Kubernetes takes them.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer};
-use serde::{Serialize, Serializer};
-
-use super::names::Parsed;
+use super::text::text;
 
 /// A taint as `kubectl taint` writes it: KEY=VALUE:EFFECT, or KEY:EFFECT.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,27 +64,7 @@ impl fmt::Display for Taint {
     }
 }
 
-impl<'de> Deserialize<'de> for Taint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed(std::marker::PhantomData, "a taint"))
-    }
-}
-
-impl Serialize for Taint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl schemars::JsonSchema for Taint {
-    fn schema_name() -> Cow<'static, str> {
-        "Taint".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "format": "taint" })
-    }
-}
+text!(Taint, "a taint", "format": "taint");
 
 #[cfg(test)]
 mod tests {

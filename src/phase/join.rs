@@ -49,10 +49,6 @@ const REFUSALS: &[(&str, &str)] = &[
     ("no route to host", "the API's endpoint cannot be reached from this host: see routes and firewalls"),
     ("i/o timeout", "the API's endpoint cannot be reached from this host: see routes and firewalls"),
     ("no such host", "the API's name is not known on this host: run the phase again with --only endpoint"),
-    (
-        "could not find a JWS signature",
-        "the token was revoked meanwhile: run the same command again, which makes another one",
-    ),
 ];
 
 /// Whether a worker is a node already, as far as it and the journal tell.
@@ -196,7 +192,10 @@ mod tests {
                 "error: a Node with name \"w1\" and status \"Ready\" already exists in the cluster.",
                 Some("another machine has this node's name"),
             ),
-            ("error: could not find the cluster-info: Unauthorized", Some("the token was not accepted")),
+            (
+                "Abort reading the cluster-info ConfigMap after timeout of 30s: Unauthorized",
+                Some("the token was not accepted"),
+            ),
             (
                 "Get \"https://api:7443/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
                 Some("what answers at the API's endpoint is of another cluster"),

@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod hooks;
 pub mod join;
 pub mod kine;
+mod kubectl;
 pub mod kubelet;
 pub mod needs;
 pub mod network;

@@ -22,7 +22,7 @@ impl Drop for Process {
     }
 }
 
-/// Where both programs log and keep what they need.
+/// Both programs, and the folder where they log and keep what they need.
 pub(crate) struct Server {
     client: Client,
     root: String,
@@ -158,7 +158,15 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn process(program: &Path, folder: &Path, args: &[String]) -> Process {
     let log = File::create(folder.join(program.file_name().unwrap()).with_extension("log")).unwrap();
-    let mut command = Command::new(program);
-    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    // It ends with this thread, even one that is killed.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program)
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
     Process(command.spawn().unwrap())
 }

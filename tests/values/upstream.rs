@@ -31,7 +31,7 @@ const NOT_STORED: &[&str] = &[
     "TokenReview",
 ];
 
-/// Lists that are written without entries, too, and came in the newest version. It answers null for an older object, as we do.
+/// What came with the newest version, is never left out, and is nil where it is missing: that version answers null for an older object, too.
 const NEW: &[&str] = &["PodCertificateRequest .spec.stubPKCS10Request"];
 
 /// Go, in the folder of the program that writes the table. None, with the reason printed, where there is no Go here, or no way to its modules.

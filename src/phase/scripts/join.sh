@@ -1,5 +1,7 @@
 # $1: kubeadm's configuration, $2: the kubeconfig with the token, $3: the node's name. The token goes away whatever becomes of it.
 trap 'rm -f -- "$ticket"' EXIT
+# At its deadline as well: without this the shell would end at once.
+trap 'exit 143' TERM
 ticket=$2
 own=/etc/kubernetes/kubelet.conf
 # A run that was cut off after the node had joined: kubeadm would refuse a name that is there and Ready.

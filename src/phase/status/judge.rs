@@ -1,12 +1,13 @@
 //! From what was seen to rows and a verdict. Pure.
 
 use super::certificates;
-use super::look::{Look, Node, Unit};
+use super::look::{Look, Unit};
 use super::report::{Certificate, Check, Endpoint, HostStatus, Level, Report, Service};
 use super::{Place, Seen};
 use crate::cluster::kine::{Listener, listeners};
 use crate::config::{Cluster, Endpoint as Described, Network, Placement, Role};
 use crate::datastore::status::seen::Told;
+use crate::phase::kubectl::Node;
 
 const DAY: i64 = 24 * 60 * 60;
 

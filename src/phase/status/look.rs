@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde::Deserialize;
-
 use crate::op;
+use crate::phase::kubectl::{self, Node};
 use crate::pki;
 
 /// One look at a host.
@@ -55,63 +54,6 @@ pub(super) struct Kine {
     pub(super) is_unit: bool,
 }
 
-#[derive(Deserialize)]
-struct List {
-    #[serde(default)]
-    items: Vec<Node>,
-}
-
-/// A node, as far as it is judged.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Node {
-    pub(super) metadata: Metadata,
-    pub(super) spec: NodeSpec,
-    pub(super) status: NodeStatus,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Metadata {
-    pub(super) name: String,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct NodeSpec {
-    pub(super) unschedulable: bool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct NodeStatus {
-    pub(super) addresses: Vec<Address>,
-    pub(super) conditions: Vec<Condition>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Address {
-    pub(super) address: String,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Condition {
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) status: String,
-    pub(super) reason: String,
-    pub(super) message: String,
-}
-
-impl Node {
-    /// The condition `Ready`.
-    pub(super) fn ready(&self) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.kind == "Ready")
-    }
-}
-
 impl Unit {
     /// Whether it does its work.
     pub(super) fn is_active(&self) -> bool {
@@ -145,8 +87,8 @@ impl Look {
             members: lines("members").filter_map(member).collect(),
             vips,
             certificates: certificates(lines("certificates")),
-            readyz: answer(&sections, "readyz").map(|(status, lines)| readyz(status, &lines)),
-            nodes: answer(&sections, "nodes").map(|(status, lines)| nodes(status, &lines)),
+            readyz: answer(&sections, "readyz").map(|(status, body)| kubectl::readyz(status, &body)),
+            nodes: answer(&sections, "nodes").map(|(status, body)| kubectl::list(status, &body)),
         }
     }
 }
@@ -239,31 +181,10 @@ fn certificates<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, Op
     texts.into_iter().map(|(path, text)| (path.to_owned(), pki::end(&text, path.ends_with("ca.crt")))).collect()
 }
 
-/// kubectl's exit status and the lines that it printed.
-fn answer<'a>(sections: &BTreeMap<&str, Vec<&'a str>>, name: &str) -> Option<(i32, Vec<&'a str>)> {
+/// kubectl's exit status and what it printed.
+fn answer(sections: &BTreeMap<&str, Vec<&str>>, name: &str) -> Option<(i32, String)> {
     let lines = sections.get(name)?;
     // Cut off before the status: the host's time was over.
     let status = sections.get(format!("{name}-status").as_str()).and_then(|lines| lines.first()?.parse().ok());
-    Some((status.unwrap_or(1), lines.clone()))
-}
-
-/// kubectl puts a refusal's body, with its line breaks as `\n`, into one line of its own.
-fn readyz(status: i32, lines: &[&str]) -> Result<Vec<String>, String> {
-    let lines_of_body = lines.iter().flat_map(|line| line.split("\\n"));
-    let failing: Vec<String> = lines_of_body
-        .filter_map(|line| line.find("[-]").map(|start| line[start..].trim_end_matches('"').to_owned()))
-        .collect();
-    if status != 0 && failing.is_empty() { Err(last(lines)) } else { Ok(failing) }
-}
-
-fn nodes(status: i32, lines: &[&str]) -> Result<Vec<Node>, String> {
-    if status != 0 {
-        return Err(last(lines));
-    }
-    let list = serde_json::from_str::<List>(&lines.join("\n"));
-    list.map(|list| list.items).map_err(|error| format!("the API server's answer cannot be read: {error}"))
-}
-
-fn last(lines: &[&str]) -> String {
-    lines.iter().rfind(|line| !line.trim().is_empty()).map_or("kubectl printed nothing", |line| line.trim()).to_owned()
+    Some((status.unwrap_or(1), lines.join("\n")))
 }

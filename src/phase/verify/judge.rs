@@ -1,10 +1,11 @@
 //! From one look to a report's lines. Pure.
 
-use super::look::{Condition, Container, Look, Node, Pod};
+use super::look::{Container, Look, Pod};
 use super::report::Item;
 use crate::cluster::kine::probe::{Latency, ProbeError};
 use crate::cluster::node::Node as Host;
 use crate::config::{self, Cluster, Network, Placement, Role};
+use crate::phase::kubectl::{Condition, Node};
 
 /// Namespaces whose Pods must all be Ready.
 const SYSTEM: [&str; 2] = ["kube-system", "kube-flannel"];

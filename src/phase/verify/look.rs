@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use crate::phase::kubectl::{Condition, Metadata, Node, list, readyz};
 use crate::remote::Output;
 
 /// One look. Each part is what kubectl printed, or why there is nothing.
@@ -16,51 +16,6 @@ pub(super) struct Look {
     pub(super) nodes: Result<Vec<Node>, String>,
     /// All Pods.
     pub(super) pods: Result<Vec<Pod>, String>,
-}
-
-#[derive(Deserialize)]
-struct List<T> {
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Node {
-    pub(super) metadata: Metadata,
-    pub(super) status: NodeStatus,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct NodeStatus {
-    pub(super) addresses: Vec<NodeAddress>,
-    pub(super) conditions: Vec<Condition>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct NodeAddress {
-    pub(super) address: String,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Metadata {
-    pub(super) name: String,
-    pub(super) namespace: String,
-    pub(super) labels: std::collections::BTreeMap<String, String>,
-    pub(super) deletion_timestamp: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Condition {
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) status: String,
-    pub(super) reason: String,
-    pub(super) message: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -144,13 +99,6 @@ impl Look {
     }
 }
 
-impl Node {
-    /// The condition `Ready`.
-    pub(super) fn ready(&self) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.kind == "Ready")
-    }
-}
-
 impl Pod {
     /// Whether it is Ready, or has done its work.
     pub(super) fn is_ready(&self) -> bool {
@@ -170,25 +118,4 @@ fn section<'a>(text: &'a str, stderr: &str, name: &str) -> Result<(i32, &'a str)
     let (status, rest) = rest.split_once('\n').ok_or_else(missing)?;
     let body = rest.split_once("\n== ").map_or(rest, |(body, _)| body);
     Ok((status.trim().parse().map_err(|_| missing())?, body.trim()))
-}
-
-fn list<T: DeserializeOwned>(status: i32, body: &str) -> Result<Vec<T>, String> {
-    if status != 0 {
-        return Err(last_line(body));
-    }
-    let list: List<T> =
-        serde_json::from_str(body).map_err(|error| format!("the API server's answer cannot be read: {error}"))?;
-    Ok(list.items)
-}
-
-/// kubectl puts a refusal's body, with its line breaks as `\n`, into one line of its own.
-fn readyz(status: i32, body: &str) -> Result<Vec<String>, String> {
-    let lines = body.split('\n').flat_map(|line| line.split("\\n"));
-    let failing: Vec<String> =
-        lines.filter_map(|line| line.find("[-]").map(|start| line[start..].trim_end_matches('"').to_owned())).collect();
-    if status != 0 && failing.is_empty() { Err(last_line(body)) } else { Ok(failing) }
-}
-
-fn last_line(body: &str) -> String {
-    body.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("kubectl printed nothing").trim().to_owned()
 }

@@ -1,27 +1,27 @@
 //! From a description and connected hosts to plans: look, check, ask the sources, compare. Changes nothing anywhere.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+mod fleet;
+mod sources;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
 
-use super::control_plane::{FOUNDER, MEMBER};
-use super::plan::{self, Plan, Selection};
-use super::preflight::{self, Ignore};
-use super::{Context, Kept, Peer, Step, join, outcome, runner};
-use crate::artifact::bundle::Bundles;
-use crate::artifact::catalogue::catalogue;
+use fleet::{Fleet, Known};
+
+use crate::artifact::Sources;
 use crate::artifact::supply::Supply;
-use crate::artifact::{Item, Resolved, Sources, source};
 use crate::assets::Assets;
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Delivery, Host as HostConfig, ProxyEnvironment, Role};
+use crate::config::{Cluster, Host as HostConfig, Role};
 use crate::datastore::{Stores, managed};
 use crate::facts::{Facts, Os, Probes};
-use crate::failure::{Failure, Kind};
-use crate::op::Op;
+use crate::failure::Failure;
+use crate::phase::plan::{self, Plan, Selection};
+use crate::phase::preflight::{self, Ignore};
+use crate::phase::{Context, Kept, Step, outcome, runner};
 use crate::playbook;
 use crate::remote::Query;
 
@@ -97,29 +97,8 @@ pub fn is_indispensable(cluster: &Cluster, host: &HostConfig) -> bool {
     }
 }
 
-/// A host as far as it is known: expected at first, then seen.
-struct Known<'a> {
-    node: Node,
-    facts: &'a Facts,
-}
-
 /// Of each host, whether it is fit.
 type Fit = Vec<Result<(), Failure>>;
-
-/// All hosts as far as they are known, and what follows from them together.
-struct Fleet<'a> {
-    known: Vec<Known<'a>>,
-    /// The servers that etcdless keeps.
-    servers: Vec<Kept>,
-    /// The nodes as they know each other.
-    peers: Vec<Peer>,
-    /// The control plane that the others join: its place among the known.
-    first: Option<usize>,
-    /// The labels of workers that are no nodes yet.
-    joining: Vec<String>,
-    /// What programs on hosts are told of the proxy.
-    proxy: Option<ProxyEnvironment>,
-}
 
 impl Desired {
     /// Surveys all hosts at once. One look is enough nearly always, since what to ask follows from a plan for machines as one expects them.
@@ -210,80 +189,6 @@ impl Desired {
         Ok((warnings, fit.collect()))
     }
 
-    fn known<'a, H>(&self, places: &[Place<'_, H>], facts: &'a [Facts]) -> Result<Vec<Known<'a>>, Failure> {
-        let known =
-            |(place, facts): (&Place<'_, H>, &'a Facts)| Ok(Known { node: self.node(place.config, facts)?, facts });
-        places.iter().zip(facts).map(known).collect()
-    }
-
-    /// Load balancers and database servers are told of every control plane, also of one that is away.
-    fn addresses_are_known(&self, known: &[Known<'_>]) -> Result<(), Failure> {
-        let mut away = self.cluster.spec.hosts.iter().filter(|config| is_away(config, known));
-        let Some(config) = away.find(|config| told(config).is_none()) else { return Ok(()) };
-        Err(Failure::new(Kind::Preflight, format!("{} is away, and nothing tells its address", config.label()))
-            .hint("name the address that other nodes reach it by: hosts[].nodeIP"))
-    }
-
-    fn node(&self, config: &HostConfig, facts: &Facts) -> Result<Node, Failure> {
-        Node::new(&self.cluster, config, facts).ok_or_else(|| {
-            Failure::new(Kind::Preflight, format!("{} has no usable address or architecture", config.label()))
-                .hint("name the address that other nodes reach it by: hosts[].nodeIP")
-        })
-    }
-
-    fn fleet<'a>(&self, known: Vec<Known<'a>>, servers: Vec<Kept>) -> Fleet<'a> {
-        let workers = known.iter().filter(|known| known.node.role == Role::Worker && !join::has_joined(known.facts));
-        let joining = workers.map(|known| known.node.label.clone()).collect();
-        let peers: Vec<Peer> = self.cluster.nodes().filter_map(|config| peer(config, &known)).collect();
-        let control_planes = peers.iter().filter(|peer| peer.role == Role::ControlPlane).map(|peer| peer.address);
-        let kept = known.iter().filter(|known| known.node.role == Role::Datastore).map(|known| known.node.address);
-        let proxy = self.cluster.proxy_environment(control_planes.chain(kept));
-        let first = first(&known);
-        Fleet { known, servers, peers, first, joining, proxy }
-    }
-
-    /// The same with something in the place of certificates, to know what to ask, and for texts that people look at.
-    fn imagined<'a>(&self, known: Vec<Known<'a>>) -> Fleet<'a> {
-        let kept = |server: managed::Server| Kept { certificates: managed::Set::placeholder(&server), server };
-        let servers = self.servers(&known).into_iter().map(kept).collect();
-        self.fleet(known, servers)
-    }
-
-    /// The servers that etcdless keeps on these hosts.
-    fn servers(&self, known: &[Known<'_>]) -> Vec<managed::Server> {
-        let member = |known: &Known<'_>| managed::Member {
-            label: known.node.label.clone(),
-            role: known.node.role,
-            address: known.node.address,
-            memory: known.facts.memory_kib / 1024,
-        };
-        // A control plane that is away comes back, and is to be let in then.
-        let away = self.cluster.spec.hosts.iter().filter(|config| is_away(config, known));
-        let away = away.filter_map(|config| {
-            let (label, role, address) = (config.label(), config.role, told(config)?);
-            Some(managed::Member { label, role, address, memory: 0 })
-        });
-        managed::servers(&self.cluster, &known.iter().map(member).chain(away).collect::<Vec<_>>())
-    }
-
-    /// The servers with certificates that are good, or new. Only where something is to be signed, the authority's key is read.
-    async fn certified<H: Query>(&self, places: &[Place<'_, H>], known: &[Known<'_>]) -> Result<Vec<Kept>, Failure> {
-        let held: managed::Held<'_> = known.iter().map(|known| (known.node.label.as_str(), known.facts)).collect();
-        let mut kept = Vec::new();
-        for server in self.servers(known) {
-            let place = places.iter().find(|place| place.config.label() == server.host);
-            let key = match place {
-                Some(place) if managed::Set::wants_key(&server, &held) => {
-                    Some(runner::content(place.host, &server.host, managed::KEY).await?)
-                }
-                _ => None,
-            };
-            let certificates = managed::Set::of(&server, &held, key.as_ref())?;
-            kept.push(Kept { server, certificates });
-        }
-        Ok(kept)
-    }
-
     /// What each kine of a host is told: a server that etcdless keeps lets it in by a certificate of this very host.
     fn stores(&self, known: &Known<'_>, servers: &[Kept]) -> Result<Stores, Failure> {
         let certificate = |shard: &str| {
@@ -300,62 +205,6 @@ impl Desired {
             })
             .collect();
         Stores::of(&managed::resolved(&self.cluster, &described), &credentials)
-    }
-
-    /// Asks the sources, or the bundle, for digests and sizes of what the host lacks; asks nothing where it lacks nothing.
-    async fn sources<H: Query>(
-        &self,
-        place: &Place<'_, H>,
-        known: &Known<'_>,
-        stores: &Stores,
-        fleet: &Fleet<'_>,
-    ) -> Result<Sources, Failure> {
-        if let Supply::Bundles(bundles) = &self.supply {
-            let all = Sources { push: true, packages: true, ..Sources::default() };
-            let plan = self.plan(known, &all, stores, fleet)?;
-            let files = bundled(bundles, &self.missing(&plan, known), &plan, known.node.arch)?;
-            return Ok(Sources { files, ..all });
-        }
-        let plan = self.plan(known, &Sources::default(), stores, fleet)?;
-        let missing = self.missing(&plan, known);
-        if let Some(proxy) = &fleet.proxy {
-            self.gets_through(place, &plan, proxy, &missing).await?;
-        }
-        if !plan.changes().any(|(step, _)| transfer(&step.op).is_some()) {
-            return Ok(Sources::default());
-        }
-        source::resolve(&self.cluster, fleet.proxy.as_ref(), &missing, place.host, &place.config.label()).await
-    }
-
-    /// Refuses a host that does not get through the proxy, where it is to download something.
-    async fn gets_through<H: Query>(
-        &self,
-        place: &Place<'_, H>,
-        plan: &Plan,
-        proxy: &ProxyEnvironment,
-        missing: &[Item],
-    ) -> Result<(), Failure> {
-        let sent = self.cluster.spec.artifacts.delivery == Delivery::Push;
-        let downloads = plan.changes().any(|(step, _)| match &step.op {
-            Op::Package { .. } => true,
-            op => !sent && transfer(op).is_some(),
-        });
-        if !downloads || !self.selection.has("preflight") || self.ignore.has(preflight::PROXY) {
-            return Ok(());
-        }
-        let url = (!sent && place.config.role.is_node()).then(|| source::first_url(&self.cluster, missing));
-        let label = place.config.label();
-        match preflight::ask_proxy(proxy, url.as_deref(), place.host, &label).await? {
-            Some(finding) => Err(preflight::proxy_refuses(&label, &finding)),
-            None => Ok(()),
-        }
-    }
-
-    /// The files of the catalogue that a plan brings to a host.
-    fn missing(&self, plan: &Plan, known: &Known<'_>) -> Vec<Item> {
-        let names: BTreeSet<&str> = plan.changes().filter_map(|(step, _)| transfer(&step.op)).collect();
-        let files = catalogue(&self.cluster, known.node.arch, known.node.role).files;
-        files.into_iter().filter(|item| names.contains(item.name.as_str())).collect()
     }
 
     /// What facts must answer about each host.
@@ -404,46 +253,6 @@ impl Desired {
     }
 }
 
-/// Whether a host is a control plane that was not seen.
-fn is_away(config: &HostConfig, known: &[Known<'_>]) -> bool {
-    config.role == Role::ControlPlane && !known.iter().any(|known| known.node.label == config.label())
-}
-
-/// The address of a node as far as the description alone tells it.
-fn told(config: &HostConfig) -> Option<IpAddr> {
-    config.node_ip.or_else(|| config.address.to_string().parse().ok())
-}
-
-/// A node as the others know it; one that was not seen counts as far as the description tells its address.
-fn peer(config: &HostConfig, known: &[Known<'_>]) -> Option<Peer> {
-    let (label, role) = (config.label(), config.role);
-    let seen = known.iter().find(|known| known.node.label == label);
-    Some(Peer {
-        name: seen.map(|known| known.node.name.clone()).or_else(|| config.name.as_ref().map(ToString::to_string)),
-        address: seen.map_or_else(|| told(config), |known| Some(known.node.address))?,
-        seen: seen.is_some(),
-        built: seen.is_some_and(|known| is_control_plane(known.facts)),
-        label,
-        role,
-    })
-}
-
-/// The control plane that the others join: the one that made the cluster; if that is gone, the first of those that are in it; before there
-/// is a cluster, the first of all.
-fn first(known: &[Known<'_>]) -> Option<usize> {
-    let place = |is: &dyn Fn(&Facts) -> bool| {
-        known.iter().position(|known| known.node.role == Role::ControlPlane && is(known.facts))
-    };
-    place(&|facts| facts.journal.steps.contains_key(FOUNDER))
-        .or_else(|| place(&is_control_plane))
-        .or_else(|| place(&|_| true))
-}
-
-/// Whether a host is a control plane of a cluster already, as far as its journal tells.
-fn is_control_plane(facts: &Facts) -> bool {
-    [FOUNDER, MEMBER].iter().any(|step| facts.journal.steps.contains_key(*step))
-}
-
 /// Keeps the hosts that all went well with. The others are left out, or end the survey where one of them is needed.
 fn sift<'a, H, T>(
     places: &[Place<'a, H>],
@@ -460,36 +269,6 @@ fn sift<'a, H, T>(
         }
     }
     outcome::together("nothing was changed, since the run cannot do without", needed).map_or(Ok(kept), Err)
-}
-
-/// What a bundle says of the files that a host lacks. It must have the images and packages of the plan, too; all that it lacks is told.
-fn bundled(
-    bundles: &Bundles,
-    missing: &[Item],
-    plan: &Plan,
-    arch: &str,
-) -> Result<BTreeMap<String, Resolved>, Failure> {
-    let files = missing.iter().map(|item| Ok((item.name.clone(), bundles.resolve(item, arch)?)));
-    let (files, lacking): (Vec<_>, Vec<_>) = files.partition(Result::is_ok);
-    let lacking = lacking.into_iter().filter_map(Result::err);
-    let others = plan.changes().filter_map(|(step, _)| match &step.op {
-        Op::Image(image) => bundles.image(&image.reference, arch).err(),
-        Op::Package { names, bundled: Some(release), .. } => bundles.packages_of(release, names).err(),
-        _ => None,
-    });
-    match lacking.chain(others).reduce(|first, next| first.detail(next.message)) {
-        Some(failure) => Err(failure),
-        None => Ok(files.into_iter().filter_map(Result::ok).collect()),
-    }
-}
-
-/// What a transfer brings: a file by its name in the catalogue, or an image.
-fn transfer(op: &Op) -> Option<&str> {
-    match op {
-        Op::Fetch(fetch) => Some(&fetch.name),
-        Op::Image(image) => Some(&image.reference),
-        _ => None,
-    }
 }
 
 /// Bytes that a fresh host needs, by path, rounded up: for a node from what a control plane of Kubernetes 1.34 takes (staged files and images
