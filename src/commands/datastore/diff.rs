@@ -58,5 +58,6 @@ fn sides(key: &str, one: &Version, other: &Version) -> (Json, Json) {
         value => show::instead(&value, key, version),
     };
     let (one, other) = (side(one), side(other));
-    (show::masked(one.clone(), Some(&other)), show::masked(other, Some(&one)))
+    let after = show::masked(other, Some(&one));
+    (show::masked(one, None), after)
 }

@@ -42,7 +42,7 @@ pub(super) fn words<const N: usize>(
     let mut words = words.into_iter();
     let host = if config.is_none() { words.next() } else { None };
     let words: Vec<String> = words.collect();
-    let all = ["HOST"].into_iter().filter(|_| config.is_none()).chain(takes).collect::<Vec<_>>().join(" ");
+    let all = ["HOST"].into_iter().chain(takes).collect::<Vec<_>>().join(" ");
     let needed = if optional { 0 } else { N };
     if (host.is_none() && config.is_none()) || words.len() < needed || words.len() > N {
         let failure = Failure::new(Kind::Usage, format!("it takes {all}, without HOST where --config names a file"));
@@ -194,6 +194,29 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn look(words: &[&str], config: Option<&str>) -> Look {
+        let words = words.iter().map(ToString::to_string).collect();
+        Look { words, config: config.map(Into::into), identity: None, ssh_config: None, yes: false, timeout: 60 }
+    }
+
+    #[test]
+    fn the_first_word_is_the_host_where_there_is_no_file() {
+        let taken = |given: &[&str], config, optional| {
+            let taken = words(look(given, config), ["KEY"], optional);
+            taken
+                .map(|(target, words)| (target.host.unwrap_or_default(), words.concat()))
+                .map_err(|failure| failure.message)
+        };
+        let pair = |host: &str, key: &str| Ok((host.to_owned(), key.to_owned()));
+        assert_eq!(taken(&["cp1", "pods"], None, false), pair("cp1", "pods"));
+        assert_eq!(taken(&["pods"], Some("c.yaml"), false), pair("", "pods"));
+        assert_eq!(taken(&["cp1"], None, true), pair("cp1", ""));
+        let refused = Err("it takes HOST KEY, without HOST where --config names a file".to_owned());
+        assert_eq!(taken(&["cp1"], None, false), refused);
+        assert_eq!(taken(&[], None, true), refused);
+        assert!(taken(&["cp1", "pods"], Some("c.yaml"), false).is_err());
+    }
 
     #[test]
     fn numbers_stand_at_the_right() {

@@ -25,8 +25,8 @@ pub fn is_secret(object: &Json) -> bool {
     object["kind"] == "Secret" && object["apiVersion"] == "v1"
 }
 
-/// A Secret with sizes in place of what it holds; any other object as it is. What differs from `other` is marked so.
-pub fn masked(mut object: Json, other: Option<&Json>) -> Json {
+/// A Secret with sizes in place of what it holds; any other object as it is. What differs from an earlier state is marked so.
+pub fn masked(mut object: Json, before: Option<&Json>) -> Json {
     if !is_secret(&object) {
         return object;
     }
@@ -35,19 +35,19 @@ pub fn masked(mut object: Json, other: Option<&Json>) -> Json {
         for (name, entry) in entries {
             let text = entry.as_str().unwrap_or_default();
             let bytes = if field == "data" { decoded(text) } else { text.len() };
-            let differs = other.is_some_and(|other| other[field][name] != *entry);
+            let differs = before.is_some_and(|before| before[field][name] != *entry);
             *entry = hidden(bytes, differs);
         }
     }
     if let Some(applied) = object.pointer_mut("/metadata/annotations").and_then(|all| all.get_mut(APPLIED)) {
-        let differs = other.is_some_and(|other| other["metadata"]["annotations"][APPLIED] != *applied);
+        let differs = before.is_some_and(|before| before["metadata"]["annotations"][APPLIED] != *applied);
         *applied = hidden(applied.as_str().unwrap_or_default().len(), differs);
     }
     object
 }
 
 fn hidden(bytes: usize, differs: bool) -> Json {
-    format!("<{bytes} bytes{}>", if differs { ", other than in the other revision" } else { "" }).into()
+    format!("<{bytes} bytes{}>", if differs { ", other than before" } else { "" }).into()
 }
 
 /// How many bytes a text in base64 stands for.
@@ -116,10 +116,7 @@ mod tests {
         };
         let (one, other) = (secret("aHVudGVyMg=="), secret("aHVudGVyMw=="));
         let shown = masked(one.clone(), Some(&other));
-        assert_eq!(
-            shown["data"],
-            json!({ "user": "<5 bytes>", "password": "<7 bytes, other than in the other revision>" })
-        );
+        assert_eq!(shown["data"], json!({ "user": "<5 bytes>", "password": "<7 bytes, other than before>" }));
         assert_eq!(shown["metadata"]["annotations"], json!({ APPLIED: "<11 bytes>", "note": "shown" }));
         let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "a": "b" } });
         assert_eq!(masked(map.clone(), None), map);
