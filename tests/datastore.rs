@@ -1,4 +1,4 @@
-//! `datastore check` and `datastore status` against real servers from Debian's packages on loopback: every check fails in the condition that it is for, says so,
+//! `datastore check`, `datastore status` and the verbs that look into stores, against real servers from Debian's packages on loopback: every check fails in the condition that it is for, says so,
 //! and passes once that is mended. Nothing stays on the servers.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -6,6 +6,8 @@
 mod certificates;
 #[path = "datastore/commands.rs"]
 mod commands;
+#[path = "datastore/explore.rs"]
+mod explore;
 #[path = "datastore/mariadb.rs"]
 mod mariadb;
 #[path = "datastore/mariadb_server.rs"]

@@ -2,7 +2,6 @@
 
 mod assets;
 mod datastore;
-mod datastore_status;
 mod init;
 mod join;
 mod kubeconfig;

@@ -17,7 +17,7 @@ pub mod proxy;
 mod repository;
 pub mod schema;
 pub mod set;
-mod suggest;
+pub(crate) mod suggest;
 mod taint;
 mod text;
 pub mod validate;

@@ -322,6 +322,12 @@ pub fn result(text: &str) {
     let _ = write!(stdout, "{text}{newline}").and_then(|()| stdout.flush());
 }
 
+/// Writes bytes as they are to stdout.
+pub fn raw(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+}
+
 /// Prints a failure on stderr: message, details, the host's last lines, what to do, where the log is.
 pub fn failure(failure: &Failure, log: Option<&std::path::Path>) {
     let style = |text: &str, bold: console::Style| bold.for_stderr().apply_to(text).to_string();

@@ -146,3 +146,85 @@ fn what_cannot_be_checked_is_said() {
         "{table}"
     );
 }
+
+#[test]
+fn a_store_is_looked_into_by_words_and_flags() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let external = format!(
+        "{{ postgres: {{ external: {{ address: 'localhost:{}', database: kine, user: kine, password: {{ env: DB_PASSWORD }}, tls: {{ mode: \
+         'off' }} }} }} }}",
+        server.port
+    );
+    let file = described(folder.path(), &external);
+    server.sql("kine", TABLE);
+    let object = |kind: &str, data: &str| {
+        format!(
+            "convert_to('{{\"apiVersion\":\"v1\",\"kind\":\"{kind}\",\"metadata\":{{}},\"data\":{{\"a\":\"{data}\"}}}}', 'UTF8')"
+        )
+    };
+    server.sql(
+        "kine",
+        &format!(
+            "ALTER TABLE kine OWNER TO kine; INSERT INTO kine (id, name, created, deleted, value) VALUES \
+             (1, '/registry/configmaps/default/c', 1, 0, {}), (2, '/registry/configmaps/default/c', 0, 0, {}), \
+             (3, '/registry/secrets/default/s', 1, 0, {}), (4, '/registry/secrets/default/s', 0, 0, {})",
+            object("ConfigMap", "1"),
+            object("ConfigMap", "2"),
+            object("Secret", "Y2FuYXJ5MQ=="),
+            object("Secret", "Y2FuYXJ5Mg==")
+        ),
+    );
+    let look = |verb: &str, words: &[&str]| datastore(verb, &file, PASSWORD, words);
+    let said = |verb: &str, words: &[&str]| {
+        let output = look(verb, words);
+        assert!(output.status.success(), "{verb} {words:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert_eq!(said("ls", &[]), "/registry/configmaps/default/c\n/registry/secrets/default/s\n");
+    assert_eq!(said("ls", &["cm"]), "/registry/configmaps/default/c\n");
+    assert_eq!(
+        said("get", &["cm/default/c"]),
+        "apiVersion: v1\ndata:\n  a: \"2\"\nkind: ConfigMap\nmetadata:\n  resourceVersion: \"2\"\n"
+    );
+    assert!(said("get", &["cm/default/c", "--revision", "1"]).contains("  a: \"1\"\n"));
+    let diff = said("diff", &["secrets/default/s", "3", "4"]);
+    assert!(diff.contains("-  a: <7 bytes>\n+  a: <7 bytes, other than before>\n"), "{diff}");
+    assert!(said("history", &["secrets/default/s"]).contains("updated  -     -    data.a\n"));
+    let count = said("count", &["--output", "json"]);
+    let events: Vec<Value> = count.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((events[0]["engine"].as_str(), events[0]["revision"].as_u64()), (Some("PostgreSQL"), Some(4)));
+    assert_eq!((events[1]["objects"].as_u64(), events[1]["revisions"].as_u64()), (Some(1), Some(2)));
+    assert_eq!(
+        said("query", &["SELECT id, name FROM kine WHERE id = 3"]),
+        "id\tname\n3\t/registry/secrets/default/s\n"
+    );
+    assert!(said("top", &["--limit", "1"]).contains("        2  /registry/configmaps/default/c\n"));
+
+    // What a Secret holds is in nothing but what asked for it.
+    for verb in ["get", "history"] {
+        assert!(!said(verb, &["secrets/default/s"]).contains("Y2Fu"), "{verb}");
+    }
+    assert!(!diff.contains("Y2Fu"), "{diff}");
+    assert!(said("get", &["secrets/default/s", "--show-secrets"]).contains("Y2FuYXJ5Mg=="));
+
+    for (code, expected, verb, words) in [
+        (2, "hint: did you mean /registry/configmaps/default/c?\n", "get", &["cm/default/d"][..]),
+        (
+            2,
+            "error: /registry/secrets/default/s is a Secret in the clear\n",
+            "get",
+            &["secrets/default/s", "-o", "hex"],
+        ),
+        (2, "error: there is no revision 5: the newest is 4\n", "get", &["cm/default/c", "--revision", "5"]),
+        (2, "error: `x` is no revision: they are numbers\n", "diff", &["cm/default/c", "1", "x"]),
+        (2, "error: it takes HOST KEY, without HOST where --config names a file\n", "get", &[]),
+        (2, "error: there is no store events\nhint: stores: main\n", "query", &["SELECT 1", "--store", "events"]),
+        (7, "error: the database does not answer: ", "query", &["SELECT 1 FROM nowhere"]),
+    ] {
+        let output = look(verb, words);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{verb} {words:?}: {stderr}");
+        assert!(stderr.contains(expected), "{verb} {words:?}: {stderr}");
+    }
+}

@@ -17,6 +17,12 @@ pub(crate) const USER: &str = "nobody";
 /// Ends with the test, whatever becomes of it.
 pub(crate) struct Process(Child);
 
+impl Process {
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // On SIGQUIT PostgreSQL waits for nobody and takes its children with it; the others end as well.

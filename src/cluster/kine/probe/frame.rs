@@ -1,14 +1,62 @@
-//! The few etcd v3 messages of a probe, as protocol buffers in gRPC frames. Field numbers are those of etcd's `rpc.proto` and `kv.proto`.
+//! The few etcd v3 messages that are asked and read here, as protocol buffers in gRPC frames. Field numbers are those of etcd's `rpc.proto` and `kv.proto`.
 
 /// A key with its value, as a Range answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct KeyValue {
+pub(crate) struct KeyValue {
     /// The key.
-    pub(super) key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
     /// What it holds.
-    pub(super) value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
     /// The revision of its last change.
-    pub(super) mod_revision: u64,
+    pub(crate) mod_revision: u64,
+    /// How often it was written since it was created; 0 from kine, which does not count.
+    pub(crate) version: u64,
+}
+
+/// What a `RangeRequest` asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range<'a> {
+    /// The first key.
+    pub(crate) from: &'a [u8],
+    /// The first key that is not asked for; empty for `from` alone.
+    pub(crate) end: &'a [u8],
+    /// How many; 0 for all.
+    pub(crate) limit: u64,
+    /// As of which revision; 0 for the current one.
+    pub(crate) revision: u64,
+    /// Without values.
+    pub(crate) keys_only: bool,
+}
+
+/// A `RangeResponse`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Page {
+    /// The store's revision.
+    pub(crate) revision: u64,
+    /// What was found, in the order of keys.
+    pub(crate) pairs: Vec<KeyValue>,
+    /// Whether there are more keys than the limit.
+    pub(crate) more: bool,
+}
+
+/// What happened to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Whether it was deleted, rather than written.
+    pub(crate) deleted: bool,
+    /// As it was then.
+    pub(crate) pair: KeyValue,
+}
+
+/// All answers to a watch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Watched {
+    /// Oldest first.
+    pub(crate) changes: Vec<Change>,
+    /// Where the watch cannot begin as early as it was to: before this revision only the newest value of each key is kept.
+    pub(crate) compacted: Option<u64>,
+    /// Why the store ended it otherwise.
+    pub(crate) refused: Option<String>,
 }
 
 /// Why an answer of kine could not be read.
@@ -28,6 +76,35 @@ pub enum FrameError {
 /// `RangeRequest` for one key.
 pub(super) fn range(key: &[u8]) -> Vec<u8> {
     frame(&field(1, key))
+}
+
+/// `RangeRequest` for a page of keys.
+pub(crate) fn page(range: &Range<'_>) -> Vec<u8> {
+    let mut message = field(1, range.from);
+    if !range.end.is_empty() {
+        message.extend(field(2, range.end));
+    }
+    for (at, value) in [(3, range.limit), (4, range.revision), (8, range.keys_only.into())] {
+        if value > 0 {
+            message.extend(number(at, value));
+        }
+    }
+    frame(&message)
+}
+
+/// `WatchRequest` for one key, from a revision on. With notices of progress, so that kine knows whether we are up to date.
+pub(crate) fn watch(key: &[u8], revision: u64) -> Vec<u8> {
+    frame(&field(1, &[field(1, key), number(3, revision), number(4, 1)].concat()))
+}
+
+/// `WatchRequest` that asks to be told once everything up to now was sent.
+pub(crate) fn progress() -> Vec<u8> {
+    frame(&field(3, &[]))
+}
+
+/// How the answer to [`progress`] names the watch that it is about: -1 for all.
+pub(crate) fn all_watches() -> Vec<u8> {
+    number(2, u64::MAX)
 }
 
 /// `RangeRequest` that counts the keys below a prefix.
@@ -55,6 +132,56 @@ pub(super) fn delete(key: &[u8]) -> Vec<u8> {
     frame(&[field(2, &field(1, &key)), field(2, &field(3, &key))].concat())
 }
 
+/// A framed `RangeResponse`.
+pub(crate) fn read_page(answer: &[u8]) -> Result<Page, FrameError> {
+    let mut page = Page::default();
+    for (number, found) in fields(unframe(answer)?)? {
+        match (number, found) {
+            (1, Field::Bytes(bytes)) => page.revision = header(bytes)?,
+            (2, Field::Bytes(bytes)) => page.pairs.push(key_value(bytes)?),
+            (3, Field::Number(more)) => page.more = more > 0,
+            _ => {}
+        }
+    }
+    Ok(page)
+}
+
+/// All framed `WatchResponse`s of a stream.
+pub(crate) fn read_watch(mut answers: &[u8]) -> Result<Watched, FrameError> {
+    let mut watched = Watched::default();
+    while !answers.is_empty() {
+        let message = unframe(answers)?;
+        answers = &answers[message.len() + HEAD..];
+        let mut is_canceled = false;
+        let mut reason = String::new();
+        for (number, found) in fields(message)? {
+            match (number, found) {
+                (4, Field::Number(canceled)) => is_canceled = canceled > 0,
+                (5, Field::Number(compacted)) if compacted > 0 => watched.compacted = Some(compacted),
+                (6, Field::Bytes(why)) => reason = String::from_utf8_lossy(why).into_owned(),
+                (11, Field::Bytes(event)) => watched.changes.push(change(event)?),
+                _ => {}
+            }
+        }
+        if is_canceled && watched.compacted.is_none() {
+            watched.refused = Some(reason);
+        }
+    }
+    Ok(watched)
+}
+
+fn change(event: &[u8]) -> Result<Change, FrameError> {
+    let mut change = Change { deleted: false, pair: KeyValue::default() };
+    for (number, found) in fields(event)? {
+        match (number, found) {
+            (1, Field::Number(kind)) => change.deleted = kind == 1,
+            (2, Field::Bytes(pair)) => change.pair = key_value(pair)?,
+            _ => {}
+        }
+    }
+    Ok(change)
+}
+
 /// The first key of a framed `RangeResponse`; `None` where it holds no key.
 pub(super) fn first_key(answer: &[u8]) -> Result<Option<KeyValue>, FrameError> {
     for (number, found) in fields(unframe(answer)?)? {
@@ -70,18 +197,21 @@ pub(super) fn counted(answer: &[u8]) -> Result<(u64, u64), FrameError> {
     let (mut revision, mut count) = (0, 0);
     for (number, found) in fields(unframe(answer)?)? {
         match (number, found) {
-            (1, Field::Bytes(header)) => {
-                for (number, found) in fields(header)? {
-                    if let (3, Field::Number(found)) = (number, found) {
-                        revision = found;
-                    }
-                }
-            }
+            (1, Field::Bytes(bytes)) => revision = header(bytes)?,
             (4, Field::Number(found)) => count = found,
             _ => {}
         }
     }
     Ok((revision, count))
+}
+
+/// The revision of a `ResponseHeader`.
+fn header(message: &[u8]) -> Result<u64, FrameError> {
+    let revision = fields(message)?.into_iter().find_map(|field| match field {
+        (3, Field::Number(revision)) => Some(revision),
+        _ => None,
+    });
+    Ok(revision.unwrap_or_default())
 }
 
 fn key_value(message: &[u8]) -> Result<KeyValue, FrameError> {
@@ -90,12 +220,16 @@ fn key_value(message: &[u8]) -> Result<KeyValue, FrameError> {
         match (number, found) {
             (1, Field::Bytes(key)) => pair.key = key.to_vec(),
             (3, Field::Number(revision)) => pair.mod_revision = revision,
+            (4, Field::Number(version)) => pair.version = version,
             (5, Field::Bytes(value)) => pair.value = value.to_vec(),
             _ => {}
         }
     }
     Ok(pair)
 }
+
+/// What a frame has before its message.
+const HEAD: usize = 5;
 
 /// A gRPC frame: not compressed, four bytes of length, the message.
 fn frame(message: &[u8]) -> Vec<u8> {
@@ -104,7 +238,7 @@ fn frame(message: &[u8]) -> Vec<u8> {
 }
 
 fn unframe(answer: &[u8]) -> Result<&[u8], FrameError> {
-    let (head, message) = answer.split_first_chunk::<5>().ok_or(FrameError::Short)?;
+    let (head, message) = answer.split_first_chunk::<HEAD>().ok_or(FrameError::Short)?;
     let [compressed, a, b, c, d] = *head;
     if compressed != 0 {
         return Err(FrameError::Compressed);
@@ -181,7 +315,11 @@ mod tests {
     #[test]
     fn requests_are_what_protoc_would_write() {
         // Written by hand from rpc.proto: tag, length, content.
-        let cases: [(&str, Vec<u8>, &[u8]); 4] = [
+        let page = page(&Range { from: b"k", end: b"l", limit: 9, revision: 300, keys_only: true });
+        let cases: [(&str, Vec<u8>, &[u8]); 7] = [
+            ("page", page, b"\0\0\0\0\x0d\x0a\x01k\x12\x01l\x18\x09\x20\xac\x02\x40\x01"),
+            ("watch", watch(b"k", 7), b"\0\0\0\0\x09\x0a\x07\x0a\x01k\x18\x07\x20\x01"),
+            ("progress", progress(), b"\0\0\0\0\x02\x1a\0"),
             ("range", range(b"k"), b"\0\0\0\0\x03\x0a\x01k"),
             ("count", count(b"k/"), b"\0\0\0\0\x0a\x0a\x02k/\x12\x02k0\x48\x01"),
             (
@@ -215,10 +353,28 @@ mod tests {
         let pair = [field(1, b"k"), number(2, 7), number(3, 300), number(4, 1), field(5, b"value")].concat();
         let header = field(1, &number(3, 301));
         let answer = frame(&[header.clone(), field(2, &pair), number(4, 1)].concat());
-        let expected = KeyValue { key: b"k".to_vec(), value: b"value".to_vec(), mod_revision: 300 };
+        let expected = KeyValue { key: b"k".to_vec(), value: b"value".to_vec(), mod_revision: 300, version: 1 };
         assert_eq!(first_key(&answer), Ok(Some(expected)));
         assert_eq!(first_key(&frame(&header)), Ok(None));
         assert_eq!(counted(&frame(&[header, number(4, 7)].concat())), Ok((301, 7)));
+    }
+
+    #[test]
+    fn answers_to_a_watch_are_read_one_after_the_other() {
+        let pair = [field(1, b"k"), number(3, 7), field(5, b"value")].concat();
+        let created = frame(&[field(1, &number(3, 9)), number(3, 1)].concat());
+        let events =
+            frame(&[field(11, &field(2, &pair)), field(11, &[number(1, 1), field(2, &pair)].concat())].concat());
+        let watched = read_watch(&[created.clone(), events].concat()).unwrap_or_default();
+        let seen: Vec<_> = watched.changes.iter().map(|change| (change.deleted, change.pair.mod_revision)).collect();
+        assert_eq!((seen, watched.compacted, watched.refused), (vec![(false, 7), (true, 7)], None, None));
+
+        let too_early = frame(&[number(4, 1), number(5, 42), field(6, b"compacted")].concat());
+        let watched = read_watch(&[created.clone(), too_early].concat()).unwrap_or_default();
+        assert_eq!((watched.compacted, watched.refused), (Some(42), None));
+        let refused = read_watch(&frame(&[number(4, 1), field(6, b"no leader")].concat())).unwrap_or_default();
+        assert_eq!(refused.refused.as_deref(), Some("no leader"));
+        assert_eq!(read_watch(&created[..created.len() - 1]), Err(FrameError::Short));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::remote::{Output, Query, Question, RemoteError};
 pub use frame::FrameError;
 
 const PROBE: &str = include_str!("probe.sh");
-const COUNT: &str = include_str!("count.sh");
+const RANGE: &str = include_str!("range.sh");
+const WATCH: &str = include_str!("watch.sh");
 
 /// What the key holds. No key can contain it, so that the script finds it in an answer only where the value is.
 const VALUE: &str = "kept by kine";
@@ -147,16 +148,48 @@ fn transport(endpoint: &Endpoint) -> Vec<String> {
 
 /// kine's revision, and how many objects it serves.
 pub async fn count(host: &impl Query, endpoint: &Endpoint) -> Result<(u64, u64), ProbeError> {
-    let args = [octal(&frame::count(b"/registry/"))].into_iter().chain(transport(endpoint)).collect();
-    let question = Question { script: COUNT, args, input: Vec::new(), deadline: Duration::from_secs(30) };
+    let answer = range(host, endpoint, &frame::count(b"/registry/"), 10).await?;
+    Ok(frame::counted(&answer)?)
+}
+
+/// The framed answer to a framed `RangeRequest`, of kine or of etcd itself.
+pub(crate) async fn range(
+    host: &impl Query,
+    endpoint: &Endpoint,
+    request: &[u8],
+    seconds: u64,
+) -> Result<Vec<u8>, ProbeError> {
+    answer(host, endpoint, RANGE, vec![seconds.to_string(), octal(request)], seconds).await
+}
+
+/// Everything that happened to a key since a revision: the framed answers to a watch that ends when it is up to date.
+pub(crate) async fn watch(
+    host: &impl Query,
+    endpoint: &Endpoint,
+    (key, revision): (&[u8], u64),
+    seconds: u64,
+) -> Result<Vec<u8>, ProbeError> {
+    let end = frame::all_watches().iter().map(|byte| format!("{byte:02x}")).collect();
+    let frames = [frame::watch(key, revision), frame::progress()].map(|frame| octal(&frame));
+    let args = [seconds.to_string()].into_iter().chain(frames).chain([end]).collect();
+    answer(host, endpoint, WATCH, args, seconds).await
+}
+
+async fn answer(
+    host: &impl Query,
+    endpoint: &Endpoint,
+    script: &'static str,
+    mut args: Vec<String>,
+    seconds: u64,
+) -> Result<Vec<u8>, ProbeError> {
+    args.extend(transport(endpoint));
+    let question = Question { script, args, input: Vec::new(), deadline: Duration::from_secs(seconds + 20) };
     let output = host.ask(question).await?;
     if output.status != 0 {
         let text = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
         return Err(ProbeError::Refused(text));
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let answer = unhex(text.trim()).ok_or_else(|| ProbeError::Output(text.trim().to_owned()))?;
-    Ok(frame::counted(&answer)?)
+    Ok(output.stdout)
 }
 
 /// Bytes as the `%b` of every POSIX printf takes them.

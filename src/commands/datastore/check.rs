@@ -1,7 +1,7 @@
-//! `datastore`, and `datastore check`: can the control planes use their server, and is it as kine needs it?
+//! `datastore check`: can the control planes use their server, and is it as kine needs it?
 
-use super::{Ended, datastore_status, session, stores};
-use crate::cli::{Datastore, DatastoreCheck};
+use crate::cli::datastore::Check;
+use crate::commands::{Ended, session, stores};
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Host as HostConfig, Role};
 use crate::datastore::check::{self, Report};
@@ -11,11 +11,7 @@ use crate::phase::preflight;
 use crate::remote::{Host, Query};
 use crate::ui::{self, Event, Format, Ui};
 
-pub(super) async fn run(args: Datastore) -> Result<(), Ended> {
-    let args = match args {
-        Datastore::Check(args) => args,
-        Datastore::Status(args) => return datastore_status::run(args).await,
-    };
+pub(super) async fn run(args: Check) -> Result<(), Ended> {
     let described = session::describe(&args.target, None)?;
     let args = &args;
     session::under_ui(args.show, |ui, _| async move {
@@ -31,7 +27,7 @@ pub(super) async fn run(args: Datastore) -> Result<(), Ended> {
 }
 
 /// One a control plane. Without a file the description is the one that the host keeps.
-async fn reports(ui: &Ui, args: &DatastoreCheck, described: Cluster) -> Result<Vec<Report>, Failure> {
+async fn reports(ui: &Ui, args: &Check, described: Cluster) -> Result<Vec<Report>, Failure> {
     if args.target.config.is_none() {
         let found = session::find(ui, &args.target, described).await?;
         let ours = preflight::holds_cluster(&found.facts);
@@ -66,7 +62,7 @@ async fn look(
 }
 
 /// Checks the server from one host; its lines become events.
-pub(super) async fn check(
+pub(in crate::commands) async fn check(
     ui: &Ui,
     host: &Host,
     config: &HostConfig,

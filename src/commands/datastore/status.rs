@@ -1,14 +1,14 @@
 //! `datastore status`: what is in the stores, and does one need a hand?
 
-use super::{Ended, session, stores};
-use crate::cli::DatastoreStatus;
+use crate::cli::datastore::Status;
+use crate::commands::{Ended, session, stores};
 use crate::config::{Cluster, Host as HostConfig};
 use crate::datastore::status::{self, Report};
 use crate::failure::Failure;
 use crate::remote::Host;
 use crate::ui::{self, Event, Format, Ui};
 
-pub(super) async fn run(args: DatastoreStatus) -> Result<(), Ended> {
+pub(super) async fn run(args: Status) -> Result<(), Ended> {
     let described = session::describe(&args.target, None)?;
     let args = &args;
     session::under_ui(args.show, |ui, _| async move {
@@ -23,7 +23,7 @@ pub(super) async fn run(args: DatastoreStatus) -> Result<(), Ended> {
 }
 
 /// A control plane that answers. Without a file the description is the one that it keeps.
-async fn first(ui: &Ui, args: &DatastoreStatus, described: Cluster) -> Result<(Host, HostConfig, Cluster), Failure> {
+async fn first(ui: &Ui, args: &Status, described: Cluster) -> Result<(Host, HostConfig, Cluster), Failure> {
     if args.target.config.is_none() {
         let found = session::find(ui, &args.target, described).await?;
         return Ok((found.host, found.config, found.cluster));
