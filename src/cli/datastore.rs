@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Show, Target, seconds};
+use super::target::{Login, Show, Target, seconds};
 
 /// `datastore`.
 #[derive(Debug, Subcommand)]
@@ -80,15 +80,9 @@ pub struct Look {
     /// A cluster.yaml.
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A private key, instead of what your ssh_config and agent offer.
-    #[arg(short, long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// An ssh_config instead of your own.
-    #[arg(long, value_name = "FILE", env = "ETCDLESS_SSH_CONFIG")]
-    pub ssh_config: Option<PathBuf>,
-    /// Accept host keys that are not known yet, and ask nothing.
-    #[arg(short, long)]
-    pub yes: bool,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub login: Login,
     /// How long one question to a store may take, for example 90s or 5m.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = seconds)]
     pub timeout: u64,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Show;
+use super::target::{Login, Show};
 use crate::ui::Format;
 
 /// Everything that a site without internet needs: list it, save it as one file, push it into a registry, serve it.
@@ -103,15 +103,9 @@ pub struct PackagesFrom {
     /// it is changed. May be repeated, for several distributions or architectures.
     #[arg(long = "packages-from", value_name = "[USER@]HOST")]
     pub hosts: Vec<String>,
-    /// A private key for it, instead of what your ssh_config and agent offer.
-    #[arg(short, long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// An ssh_config instead of your own.
-    #[arg(long, value_name = "FILE", env = "ETCDLESS_SSH_CONFIG")]
-    pub ssh_config: Option<PathBuf>,
-    /// Accept host keys that are not known yet. A changed key is always refused.
-    #[arg(short, long)]
-    pub yes: bool,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub login: Login,
 }
 
 /// `mirror list`.

@@ -326,7 +326,7 @@ impl Work<'_> {
     }
 
     async fn confirm(&self, plans: &[&Plan], text: &str, changes: usize) -> Result<(), Failure> {
-        if self.target.yes {
+        if self.target.login.yes {
             return Ok(());
         }
         self.ui.note(None, text.trim_end());

@@ -22,7 +22,7 @@ const OF_A_WORKER: [&str; 7] = ["preflight", "artifacts", "node", "endpoint", "c
 pub(super) async fn run(args: Join) -> Result<(), Ended> {
     let ignore = Ignore::parse(&args.ignore_preflight)?;
     let assets = Assets::load(args.assets.as_deref())?;
-    let target = target(&args);
+    let target = Target::new(args.via.clone(), args.config.clone(), args.login.clone());
     let described = session::describe(&target, None)?;
     let newcomer = newcomer(&args)?;
     let (args, target) = (&args, &target);
@@ -73,19 +73,6 @@ impl Plan {
     }
 }
 
-/// Where the cluster is: its file, or the control plane that keeps its description.
-fn target(args: &Join) -> Target {
-    Target {
-        host: args.via.clone(),
-        config: args.config.clone(),
-        identity: args.identity.clone(),
-        ssh_config: args.ssh_config.clone(),
-        name: None,
-        set: Vec::new(),
-        yes: args.yes,
-    }
-}
-
 /// The new host as the command line describes it; none where a file does.
 fn newcomer(args: &Join) -> Result<Option<HostConfig>, Failure> {
     let Some(text) = &args.host else { return Ok(None) };
@@ -95,7 +82,7 @@ fn newcomer(args: &Join) -> Result<Option<HostConfig>, Failure> {
     host.role = if args.control_plane { Role::ControlPlane } else { Role::Worker };
     let name = args.node_name.as_ref().map(|name| name.parse());
     host.name = name.transpose().map_err(|error| Failure::new(Kind::Usage, format!("--node-name: {error}")))?;
-    host.ssh.identity.clone_from(&args.identity);
+    host.ssh.identity.clone_from(&args.login.identity);
     Ok(Some(host))
 }
 

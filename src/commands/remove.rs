@@ -24,7 +24,7 @@ use crate::remote::{Host, Query};
 use crate::ui::{self, Event, Format, Ui};
 
 pub(super) async fn run(args: Remove) -> Result<(), Ended> {
-    let target = target(&args);
+    let target = Target::new(args.via.clone(), args.config.clone(), args.login.clone());
     let described = session::describe(&target, None)?;
     let (args, target) = (&args, &target);
     session::under_ui(args.show, |ui, interrupt| async move {
@@ -45,19 +45,6 @@ pub(super) async fn run(args: Remove) -> Result<(), Ended> {
         work.run(gone, &interrupt).await
     })
     .await
-}
-
-/// The same flags as other commands have.
-fn target(args: &Remove) -> Target {
-    Target {
-        host: args.via.clone(),
-        config: args.config.clone(),
-        identity: args.identity.clone(),
-        ssh_config: args.ssh_config.clone(),
-        name: None,
-        set: Vec::new(),
-        yes: args.yes,
-    }
 }
 
 /// The host that leaves, and the cluster without it.
@@ -247,7 +234,7 @@ impl Work<'_> {
     }
 
     async fn confirm(&self, text: &str) -> Result<(), Failure> {
-        if self.args.yes {
+        if self.args.login.yes {
             return Ok(());
         }
         self.ui.note(None, text.trim_end());

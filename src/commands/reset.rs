@@ -217,10 +217,10 @@ impl Work<'_> {
         if let Some(given) = &self.args.confirm {
             return right(given, &name);
         }
-        if self.args.target.yes && !data {
+        if self.args.target.login.yes && !data {
             return Ok(());
         }
-        if !self.args.target.yes {
+        if !self.args.target.login.yes {
             self.ui.note(None, text.trim_end());
         }
         let nobody = || {

@@ -61,7 +61,7 @@ pub(super) fn describe(target: &Target, description: Option<&Description>) -> Re
     if let Some(description) = description {
         bundles(&mut cluster, &description.bundle);
     }
-    if let Some(identity) = &target.identity {
+    if let Some(identity) = &target.login.identity {
         for host in &mut cluster.spec.hosts {
             host.ssh.identity = Some(identity.clone());
         }
@@ -114,7 +114,7 @@ pub(super) const CONCURRENCY: usize = 10;
 
 /// Connects to a host; an unknown key is shown and asked about, or accepted with `--yes`.
 pub(super) async fn connect(ui: &Ui, target: &Target, host: &HostConfig) -> Result<Host, Failure> {
-    let error = match attempt(target, host, target.yes).await {
+    let error = match attempt(target, host, target.login.yes).await {
         Ok(connected) => return Ok(connected),
         Err(error) => error,
     };
@@ -129,7 +129,7 @@ pub(super) async fn connect_all(
     hosts: &[&HostConfig],
     concurrency: usize,
 ) -> Vec<Result<Host, Failure>> {
-    let attempts = stream::iter(hosts).map(|host| attempt(target, host, target.yes)).buffered(concurrency);
+    let attempts = stream::iter(hosts).map(|host| attempt(target, host, target.login.yes)).buffered(concurrency);
     let attempts: Vec<Result<Host, RemoteError>> = attempts.collect().await;
     let mut connected = Vec::new();
     for (host, attempt) in hosts.iter().zip(attempts) {
@@ -171,7 +171,7 @@ fn by_hand(host: &HostConfig) -> String {
 
 /// How the flags say to connect.
 pub(super) fn options(target: &Target, accept_new: bool) -> Connect {
-    Connect { accept_new, config_file: target.ssh_config.clone(), ..Connect::default() }
+    Connect { accept_new, config_file: target.login.ssh_config.clone(), ..Connect::default() }
 }
 
 /// Connects to the first control plane that answers. Those before it are warned of: a cluster of several goes on without one.
@@ -331,7 +331,7 @@ pub(super) fn as_operator(target: &Target, host: &HostConfig) -> HostConfig {
     if target.config.is_none() {
         let named = target.host.as_deref().and_then(|text| text.rsplit_once('@'));
         host.user = host.user.or_else(|| named.map(|(user, _)| user.to_owned()));
-        host.ssh.identity = host.ssh.identity.or_else(|| target.identity.clone());
+        host.ssh.identity = host.ssh.identity.or_else(|| target.login.identity.clone());
     }
     host
 }

@@ -78,7 +78,7 @@ async fn connect(ui: &Ui, args: &Status, described: Cluster) -> Result<(Cluster,
 /// Connects without a question: one that is not known yet says so in its line.
 async fn reach(ui: &Ui, args: &Status, config: &HostConfig) -> Connected {
     started(ui, config);
-    let options = session::options(&args.target, args.target.yes);
+    let options = session::options(&args.target, args.target.login.yes);
     let host = match timeout(CONNECT, Host::connect(config, &options)).await {
         Ok(connected) => connected.map_err(|error| reason(&error)),
         Err(_) => Err(format!("no connection within {} s", CONNECT.as_secs())),

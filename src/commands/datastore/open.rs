@@ -38,7 +38,7 @@ pub(super) fn words<const N: usize>(
     takes: [&str; N],
     optional: bool,
 ) -> Result<(Target, Vec<String>), Failure> {
-    let Look { words, config, identity, ssh_config, yes, .. } = look;
+    let Look { words, config, login, .. } = look;
     let mut words = words.into_iter();
     let host = if config.is_none() { words.next() } else { None };
     let words: Vec<String> = words.collect();
@@ -48,8 +48,7 @@ pub(super) fn words<const N: usize>(
         let failure = Failure::new(Kind::Usage, format!("it takes {all}, without HOST where --config names a file"));
         return Err(failure.hint("see `etcdless help datastore`, and --help of the command"));
     }
-    let target = Target { host, config, identity, ssh_config, name: None, set: Vec::new(), yes };
-    Ok((target, words))
+    Ok((Target::new(host, config, login), words))
 }
 
 /// Connects to a control plane. Without a file, the cluster is what the host keeps of it, or else what its API server is told.
@@ -197,7 +196,7 @@ mod tests {
 
     fn look(words: &[&str], config: Option<&str>) -> Look {
         let words = words.iter().map(ToString::to_string).collect();
-        Look { words, config: config.map(Into::into), identity: None, ssh_config: None, yes: false, timeout: 60 }
+        Look { words, config: config.map(Into::into), login: crate::cli::Login::default(), timeout: 60 }
     }
 
     #[test]

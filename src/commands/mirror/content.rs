@@ -143,16 +143,8 @@ async fn connect(ui: &Ui, from: &PackagesFrom, text: &str) -> Result<(Host, Stri
     let (user, address) = text.rsplit_once('@').map_or((None, text), |(user, address)| (Some(user), address));
     let address: Address = address.parse().map_err(|error| Failure::new(Kind::Usage, format!("{error}")))?;
     let mut config = HostConfig::at(address, user.map(str::to_owned));
-    config.ssh.identity.clone_from(&from.identity);
-    let target = Target {
-        host: None,
-        config: None,
-        identity: None,
-        ssh_config: from.ssh_config.clone(),
-        name: None,
-        set: Vec::new(),
-        yes: from.yes,
-    };
+    config.ssh.identity.clone_from(&from.login.identity);
+    let target = Target::new(None, None, from.login.clone());
     let host = session::connect(ui, &target, &config).await?;
     let facts = host.facts(&Probes::default()).await.map_err(|error| session::unreachable(&error, &config))?;
     let label = config.label();
