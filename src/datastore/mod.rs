@@ -1,6 +1,7 @@
 //! One file an engine. Each says what kine is told of a store, and what a host must have for it.
 
 pub mod check;
+pub mod copy;
 pub mod explore;
 pub mod managed;
 pub mod mysql;
