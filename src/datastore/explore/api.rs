@@ -112,7 +112,8 @@ impl Api<'_> {
         if compacted > 0
             && let Some(first) = self.at(key, compacted).await?
         {
-            let pair = KeyValue { key: key.into(), value: first.value, mod_revision: first.revision, version: 0 };
+            let pair =
+                KeyValue { key: key.into(), value: first.value, mod_revision: first.revision, ..KeyValue::default() };
             changes.insert(0, Change { deleted: false, pair });
         }
         Ok(Kept { compacted, changes })
