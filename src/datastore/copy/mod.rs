@@ -2,6 +2,7 @@
 //!
 //! Only what lives is moved, each key with the revision of its last change. History stays behind: whoever watches lists again.
 
+pub mod delta;
 pub mod digest;
 
 /// A key that lives, as kine and etcd keep it.
@@ -31,6 +32,16 @@ pub enum Change {
         /// When.
         revision: u64,
     },
+}
+
+impl Change {
+    /// When it happened.
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Put(row) => row.revision,
+            Self::Deleted { revision, .. } => *revision,
+        }
+    }
 }
 
 /// The name of the row in which kine keeps the revision that a store is compacted to. It is the store's own, never copied.
