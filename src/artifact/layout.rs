@@ -44,7 +44,7 @@ pub(super) fn front(images: &[Named<'_>]) -> [(&'static str, Vec<u8>); 2] {
 }
 
 /// The header of a regular file. Owner and time are fixed, so that the same image is the same archive. `name` has less than 100 bytes.
-pub(super) fn header(name: &str, size: u64) -> Vec<u8> {
+pub(crate) fn header(name: &str, size: u64) -> Vec<u8> {
     let mut header = vec![0; BLOCK as usize];
     let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
@@ -65,12 +65,12 @@ pub(super) fn header(name: &str, size: u64) -> Vec<u8> {
 }
 
 /// The zeros after a file of this size.
-pub(super) fn padding(size: u64) -> Vec<u8> {
+pub(crate) fn padding(size: u64) -> Vec<u8> {
     vec![0; (size.next_multiple_of(BLOCK) - size) as usize]
 }
 
 /// What ends an archive.
-pub(super) fn trailer() -> Vec<u8> {
+pub(crate) fn trailer() -> Vec<u8> {
     vec![0; 2 * BLOCK as usize]
 }
 
