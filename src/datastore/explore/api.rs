@@ -121,8 +121,11 @@ impl Api<'_> {
     pub(super) async fn kept(&self, key: &str, revision: u64) -> Result<Kept, Error> {
         let (mut compacted, mut watched) = (0, self.watch(key, 1).await?);
         if let Some(oldest) = watched.compacted {
-            // The one after it may not be there yet.
+            // etcd answers no watch that begins in the future, as the one after it may be; kine none that begins with it.
             (compacted, watched) = (oldest, self.watch(key, oldest).await?);
+            if watched.compacted == Some(oldest) {
+                watched = self.watch(key, oldest + 1).await?;
+            }
         }
         if let Some(why) = watched.compacted.map(|_| "it was compacted meanwhile".to_owned()).or(watched.refused) {
             return Err(self.refused(&why));
