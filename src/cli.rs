@@ -6,6 +6,7 @@ mod init;
 mod join;
 mod kubeconfig;
 mod kubectl;
+mod migrate;
 pub mod mirror;
 mod remove;
 mod render;
@@ -26,6 +27,7 @@ pub use init::Init;
 pub use join::Join;
 pub use kubeconfig::Kubeconfig;
 pub use kubectl::Kubectl;
+pub use migrate::Migrate;
 pub use remove::Remove;
 pub use render::Render;
 pub use reset::Reset;
@@ -75,6 +77,8 @@ pub enum Command {
     /// The SQL database that holds the state.
     #[command(subcommand)]
     Datastore(datastore::Datastore),
+    /// Move a cluster to another datastore while it runs, from etcd as well.
+    Migrate(Migrate),
     /// What a site without internet needs: lists, one file with everything, registries.
     #[command(subcommand)]
     Mirror(mirror::Mirror),

@@ -6,6 +6,7 @@ mod init;
 mod join;
 mod kubeconfig;
 mod kubectl;
+mod migrate;
 mod mirror;
 mod plain;
 mod progress;
@@ -50,6 +51,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Kubectl(args) => return kubectl::run(args).await,
         Command::Kubeconfig(args) => kubeconfig::run(args).await?,
         Command::Datastore(args) => datastore::run(args).await?,
+        Command::Migrate(args) => migrate::run(args).await?,
         Command::Mirror(args) => mirror::run(args).await?,
         Command::Assets(args) => assets::run(&args)?,
         Command::Remove(args) => remove::run(args).await?,
