@@ -16,9 +16,9 @@ use crate::remote::{Output, Query, Question, RemoteError};
 
 pub use frame::FrameError;
 
-const PROBE: &str = include_str!("probe.sh");
-const CALLS: &str = include_str!("calls.sh");
-const WATCH: &str = include_str!("watch.sh");
+const PROBE: &str = concat!(include_str!("way.sh"), include_str!("probe.sh"));
+const CALLS: &str = concat!(include_str!("way.sh"), include_str!("calls.sh"));
+const WATCH: &str = concat!(include_str!("way.sh"), include_str!("watch.sh"));
 
 /// What the key holds. No key can contain it, so that the script finds it in an answer only where the value is.
 const VALUE: &str = "kept by kine";
