@@ -52,7 +52,9 @@ fn tell(ui: &Ui, plan: &Plan) {
     }
     ui::result(&format!("{shard}: {engine}, newest revision {newest}, compacted to {compacted}"));
     ui::result(&match (plan.is_needed(), gone) {
-        (false, _) => format!("  nothing to compact: the {} newest revisions are kept", newest.saturating_sub(*compacted)),
+        (false, _) => {
+            format!("  nothing to compact: the {} newest revisions are kept", newest.saturating_sub(*compacted))
+        }
         (true, Some(gone)) => {
             format!("  to {to}: about {} rows go, with {} of values", gone.rows, ui::bytes(gone.bytes))
         }
