@@ -408,7 +408,7 @@ mod tests {
             (
                 "compaction's turn",
                 compaction_turn(3, 42),
-                b"\0\0\0\0\x40\x0a\x13\x1a\x0fcompact_rev_key\x20\x03\x12\x17\x12\x15\x0a\x0fcompact_rev_key\x12\x0242\x1a\x13\x0a\x11\x0a\x0fcompact_rev_key",
+                b"\0\0\0\0\x43\x0a\x13\x1a\x0fcompact_rev_key\x20\x03\x12\x17\x12\x15\x0a\x0fcompact_rev_key\x12\x0242\x1a\x13\x0a\x11\x0a\x0fcompact_rev_key",
             ),
             ("delete", delete(b"k"), b"\0\0\0\0\x0e\x12\x05\x0a\x03\x0a\x01k\x12\x05\x1a\x03\x0a\x01k"),
         ];
