@@ -26,3 +26,5 @@ mod servers;
 mod sshd;
 #[path = "datastore/status.rs"]
 mod status;
+#[path = "datastore/upkeep.rs"]
+mod upkeep;

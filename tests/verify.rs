@@ -30,6 +30,7 @@ struct Host {
 struct Log {
     looks: usize,
     created: Vec<String>,
+    manifest: String,
     deleted: Vec<String>,
 }
 
@@ -75,6 +76,7 @@ impl Query for Host {
             let manifest = String::from_utf8(question.input).unwrap();
             let namespace = manifest.split("namespace: \"").nth(1).unwrap().split('"').next().unwrap();
             log.created.push(namespace.to_owned());
+            log.manifest.clone_from(&manifest);
             let (status, stderr) = self.create[(log.created.len() - 1).min(self.create.len() - 1)];
             (status, String::new(), stderr)
         } else if script.contains("delete --raw") {
@@ -189,6 +191,42 @@ async fn a_cluster_that_becomes_well_is_awaited_and_left_clean() {
     assert_eq!(log.deleted, ["etcdless-verify-0badcafe", &log.created[0]]);
 }
 
+/// The nodes that a Pod of the probe may be on.
+fn nodes_of(pod: &serde_json::Value) -> &serde_json::Value {
+    let affinity = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let expression = &affinity["nodeSelectorTerms"][0]["matchExpressions"][0];
+    assert_eq!((&expression["key"], &expression["operator"]), (&json!("kubernetes.io/hostname"), &json!("In")));
+    &expression["values"]
+}
+
+/// A host whose SSH hung half-way through its join joins by itself, at any moment. A Pod there would never be looked at.
+#[tokio::test]
+async fn the_probe_stays_on_nodes_that_are_not_passed_over() {
+    let joined = look(READY, "nodes-two", "pods-done");
+    let host = Host::new(&[look(READY, "nodes-ready", "pods-system"), joined]);
+    let (assets, absent) = (Assets::load(None).unwrap(), BTreeSet::from(["w1".to_owned(), "w2".to_owned()]));
+    let report = verify(&host, &cluster(json!({})), &node(), &assets, &absent, LONG, |_| {}).await.unwrap();
+    assert!(report.is_healthy(), "{}", report.table());
+    let log = host.log.lock().unwrap();
+    let documents = log.manifest.split("\n---\n").map(|text| serde_yaml::from_str(text).unwrap());
+    let pods: Vec<serde_json::Value> =
+        documents.filter(|document: &serde_json::Value| document["kind"] == "Pod").collect();
+    assert_eq!(pods.len(), 2);
+    for pod in &pods {
+        assert_eq!(nodes_of(pod), &json!(["cp1"]));
+    }
+}
+
+/// Otherwise the client would wait for a second node that it may not be on.
+#[tokio::test]
+async fn the_probe_waits_until_all_nodes_are_there() {
+    let host = Host::new(&[look(READY, "nodes-ready", "pods-system")]);
+    let hosts =
+        json!([{ "name": "cp1", "address": "10.0.0.11" }, { "name": "w1", "address": "10.0.0.21", "role": "worker" }]);
+    at_once(&host, json!({ "hosts": hosts })).await;
+    assert!(host.log.lock().unwrap().created.is_empty());
+}
+
 #[tokio::test]
 async fn everything_that_is_unwell_is_told_with_what_to_look_at() {
     let refused = "Error from server (InternalError): an error on the server (\"[+]ping ok\\n[-]etcd failed: reason withheld\\n[+]log ok\\nreadyz check failed\") has prevented the request from succeeding";
@@ -208,8 +246,8 @@ async fn everything_that_is_unwell_is_told_with_what_to_look_at() {
                          kube-system/coredns-66bc5c9577-abcde on cp1 is Pending: container coredns of registry.k8s.io/coredns/coredns:v1.12.1, 3 restarts: CrashLoopBackOff: back-off 40s restarting failed container
                          kube-system/coredns-66bc5c9577-fghij is Pending: Unschedulable: 0/1 nodes are available
                          kube-flannel/kube-flannel-ds-5kq8z on cp1 is Pending: container install-cni of ghcr.io/flannel-io/flannel-cni-plugin:v1.8.0: ImagePullBackOff: Back-off pulling image
-    dns          failed  not checked yet: it needs a Pod, and not every node is Ready
-    service      failed  not checked yet: it needs a Pod, and not every node is Ready
+    dns          failed  not checked yet: it needs a Pod, and not every node is there and Ready
+    service      failed  not checked yet: it needs a Pod, and not every node is there and Ready
     ");
     let failure = report.failure().unwrap();
     assert_eq!(failure.kind, Kind::Unhealthy);
@@ -339,7 +377,7 @@ async fn a_lost_connection_is_a_failure_and_the_probe_is_removed() {
 #[test]
 fn the_probe_is_a_manifest_that_no_value_breaks_out_of() {
     let assets = Assets::load(None).unwrap();
-    let context = json!({ "namespace": "n\"\n- x", "image": "i: {{ x }}", "domain": "cluster.local", "apart": true, "avoid": ["n: 1", "w2"] });
+    let context = json!({ "namespace": "n\"\n- x", "image": "i: {{ x }}", "domain": "cluster.local", "apart": true, "among": ["n: 1", "w2"] });
     let text = render(&assets, "verify/probe.yaml.j2", &context).unwrap();
     let documents: Vec<serde_json::Value> =
         text.split("\n---\n").map(|document| serde_yaml::from_str(document).unwrap()).collect();
@@ -349,4 +387,5 @@ fn the_probe_is_a_manifest_that_no_value_breaks_out_of() {
     let client = &documents[4]["spec"]["containers"][0];
     assert_eq!(client["image"], "i: {{ x }}");
     assert_eq!(client["args"], json!(["server.n\"\n- x.svc.cluster.local"]));
+    assert_eq!(nodes_of(&documents[4]), &json!(["n: 1", "w2"]));
 }

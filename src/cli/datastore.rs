@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::target::{Login, Show, Target, seconds};
+use crate::datastore::upkeep::compact::KEPT;
 
 /// `datastore`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +28,10 @@ pub enum Datastore {
     Top(Top),
     /// Ask the database in SQL, in a transaction that can only read.
     Query(Query),
+    /// Have kine or etcd remove what is superseded, as the API server does every five minutes.
+    Compact(Compact),
+    /// Give room that is free within a store back.
+    Vacuum(Vacuum),
 }
 
 /// `datastore check`.
@@ -274,6 +279,74 @@ pub struct Query {
     /// Which store is asked: `main`, or a shard's name.
     #[arg(long, value_name = "NAME", default_value = crate::config::MAIN)]
     pub store: String,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `datastore compact`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "\
+etcdless datastore compact [OPTIONS] [USER@]HOST
+       etcdless datastore compact [OPTIONS] -c FILE",
+    after_help = "\
+It says before what it costs: watches that began before that revision list again, and `history` begins there. The newest 1000 revisions are
+always kept; kine gives up no more. kine or etcd does it, asked as the API server asks it every five minutes, so it is safe at any time.
+Room on disk comes back with `datastore vacuum`.
+
+Examples:
+  etcdless datastore compact root@10.0.0.11 --dry-run
+  etcdless datastore compact -c cluster.yaml --yes
+  etcdless datastore compact -c cluster.yaml --store events --keep 50000"
+)]
+pub struct Compact {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub look: Look,
+    /// Only this store: `main`, or a shard's name.
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<String>,
+    /// How many revisions are kept, from the newest.
+    #[arg(long, value_name = "N", default_value_t = KEPT, value_parser = clap::value_parser!(u64).range(KEPT..))]
+    pub keep: u64,
+    /// Say what would go, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `datastore vacuum`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "\
+etcdless datastore vacuum [OPTIONS] [USER@]HOST
+       etcdless datastore vacuum [OPTIONS] -c FILE",
+    after_help = "\
+It says before what there is to gain and what it costs: who waits how long, and how much room is needed meanwhile.
+PostgreSQL: VACUUM, for which nobody waits; with --full VACUUM FULL, for which the API server waits. MySQL and MariaDB: OPTIMIZE TABLE.
+SQLite: VACUUM by the host's sqlite3 or python3, while kine goes on. etcd has `etcdctl defrag` for it.
+
+Examples:
+  etcdless datastore vacuum root@10.0.0.11 --dry-run
+  etcdless datastore vacuum -c cluster.yaml --yes
+  etcdless datastore vacuum -c cluster.yaml --store main --full"
+)]
+pub struct Vacuum {
+    #[expect(missing_docs, reason = "a group of flags")]
+    #[command(flatten)]
+    pub look: Look,
+    /// Only this store: `main`, or a shard's name.
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<String>,
+    /// PostgreSQL: write the table anew and give its room back to the disk, while the API server waits.
+    #[arg(long)]
+    pub full: bool,
+    /// Say what it would do, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
     #[expect(missing_docs, reason = "a group of flags")]
     #[command(flatten)]
     pub show: Show,

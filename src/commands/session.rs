@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt};
+use tokio_util::sync::CancellationToken;
 
 use super::Ended;
 use super::progress::Progress;
@@ -92,8 +94,15 @@ pub(super) async fn verified(ui: &Ui, paths: &[PathBuf]) -> Result<Bundles, Fail
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     let progress = Progress::start(ui, "bundle", "bundle/verify", format!("verify {}", names.join(" and ")));
     let (told, paths) = (progress.bytes(), paths.to_vec());
+    // Where nobody waits any more, as after Ctrl-C, it ends: the program cannot before.
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
     let read = tokio::task::spawn_blocking(move || {
         let bundles = Bundles::open(&paths)?;
+        let told = |done, total| {
+            told(done, total);
+            if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
         bundles.verify(told).map(|()| bundles)
     });
     progress.end(read.await.unwrap_or_else(|error| Err(Failure::new(Kind::Internal, error.to_string()))))

@@ -8,6 +8,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 pub mod status;
+pub mod upkeep;
 pub mod value;
 
 use secrecy::SecretString;

@@ -64,6 +64,11 @@ impl Node {
     pub(super) fn ready(&self) -> Option<&Condition> {
         self.status.conditions.iter().find(|condition| condition.kind == "Ready")
     }
+
+    /// What a Pod's affinity knows it by.
+    pub(super) fn hostname(&self) -> &str {
+        self.metadata.labels.get("kubernetes.io/hostname").unwrap_or(&self.metadata.name)
+    }
 }
 
 /// The items of a list in JSON, or why there are none; `status` is kubectl's own.

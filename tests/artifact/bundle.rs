@@ -1,6 +1,7 @@
 //! A bundle on disk: the same content is the same bytes, and no bit of it can be another one without being told.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use etcdless::artifact::bundle::{self, Bundle, Bundles, Document, File, Image, Manifest, Package, Packages, Platform};
@@ -63,12 +64,27 @@ fn written(folder: &Path, name: &str, store: &Store, manifest: &Manifest) -> Pat
 /// What `mirror verify` and `init --bundle` do.
 fn read(paths: &[PathBuf]) -> Result<Bundles, Failure> {
     let bundles = Bundles::open(paths)?;
-    bundles.verify(|_, _| {})?;
+    bundles.verify(|_, _| ControlFlow::Continue(()))?;
     Ok(bundles)
 }
 
 fn told(failure: &Failure) -> String {
     std::iter::once(&failure.message).chain(&failure.details).map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+/// Ctrl-C must not wait until gigabytes are read.
+#[test]
+fn a_read_that_is_ended_reads_no_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = sample(folder.path());
+    let bundles = Bundles::open(&[written(folder.path(), "one.tar", &store, &manifest)]).unwrap();
+    let asked = std::cell::Cell::new(0);
+    let ended = bundles.verify(|_, _| {
+        asked.set(asked.get() + 1);
+        ControlFlow::Break(())
+    });
+    assert!(ended.is_err());
+    assert_eq!(asked.get(), 1);
 }
 
 #[test]

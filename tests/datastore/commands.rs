@@ -22,6 +22,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// kine's database of a server on this machine.
+fn external(port: u16) -> String {
+    format!(
+        "{{ postgres: {{ external: {{ address: 'localhost:{port}', database: kine, user: kine, password: {{ env: DB_PASSWORD }}, tls: {{ mode: \
+         'off' }} }} }} }}"
+    )
+}
+
 fn described(folder: &std::path::Path, datastore: &str) -> std::path::PathBuf {
     let file = folder.join("cluster.yaml");
     let text = format!(
@@ -36,12 +44,7 @@ fn described(folder: &std::path::Path, datastore: &str) -> std::path::PathBuf {
 fn a_table_for_people_events_for_scripts_and_exit_code_7() {
     let Some(server) = Server::start() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let external = format!(
-        "{{ postgres: {{ external: {{ address: 'localhost:{}', database: kine, user: kine, password: {{ env: DB_PASSWORD }}, tls: {{ mode: \
-         'off' }} }} }} }}",
-        server.port
-    );
-    let file = described(folder.path(), &external);
+    let file = described(folder.path(), &external(server.port));
     let good = check(&file, PASSWORD, &[]);
     assert!(good.status.success(), "{}", text(&good.stderr));
     let table = text(&good.stdout);
@@ -81,12 +84,7 @@ fn a_table_for_people_events_for_scripts_and_exit_code_7() {
 fn status_is_a_table_for_people_events_for_scripts_and_exit_code_8() {
     let Some(server) = Server::start() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let external = format!(
-        "{{ postgres: {{ external: {{ address: 'localhost:{}', database: kine, user: kine, password: {{ env: DB_PASSWORD }}, tls: {{ mode: \
-         'off' }} }} }} }}",
-        server.port
-    );
-    let file = described(folder.path(), &external);
+    let file = described(folder.path(), &external(server.port));
     let status = |password: &str, args: &[&str]| datastore("status", &file, password, args);
     let missing = status(PASSWORD, &[]);
     assert_eq!(missing.status.code(), Some(8));
@@ -151,12 +149,7 @@ fn what_cannot_be_checked_is_said() {
 fn a_store_is_looked_into_by_words_and_flags() {
     let Some(server) = Server::start() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let external = format!(
-        "{{ postgres: {{ external: {{ address: 'localhost:{}', database: kine, user: kine, password: {{ env: DB_PASSWORD }}, tls: {{ mode: \
-         'off' }} }} }} }}",
-        server.port
-    );
-    let file = described(folder.path(), &external);
+    let file = described(folder.path(), &external(server.port));
     server.sql("kine", TABLE);
     let object = |kind: &str, data: &str| {
         format!(
@@ -227,4 +220,44 @@ fn a_store_is_looked_into_by_words_and_flags() {
         assert_eq!(output.status.code(), Some(code), "{verb} {words:?}: {stderr}");
         assert!(stderr.contains(expected), "{verb} {words:?}: {stderr}");
     }
+}
+
+#[test]
+fn upkeep_says_what_it_costs_and_asks_before() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = described(folder.path(), &external(server.port));
+    server.sql("kine", TABLE);
+    server.sql(
+        "kine",
+        "ALTER TABLE kine OWNER TO kine; INSERT INTO kine (id, name, created, deleted, prev_revision, value) SELECT id, '/registry/a', 0, 0, \
+         id - 1, 'abcd' FROM generate_series(1, 1500) AS n(id)",
+    );
+    let run = |what: &str, args: &[&str]| datastore(what, &file, PASSWORD, args);
+    let cost = run("compact", &["--dry-run"]);
+    assert!(cost.status.success(), "{}", text(&cost.stderr));
+    assert_eq!(
+        text(&cost.stdout),
+        "main: PostgreSQL, newest revision 1500, compacted to 0\n  to 500: about 499 rows go, with 1.9 KiB of values\n  watches that began \
+         earlier list again; `history` and `get --revision` begin there\n"
+    );
+    let little = run("compact", &["--keep", "2000", "--yes"]);
+    assert!(text(&little.stdout).contains("  nothing to compact: the 1500 newest revisions are kept\n"));
+    let unsaid = run("compact", &[]);
+    assert_eq!(unsaid.status.code(), Some(2));
+    assert!(text(&unsaid.stderr).contains("there is no terminal to ask on: nothing was changed"));
+    // kine alone compacts, and there is none.
+    let away = run("compact", &["--yes"]);
+    assert_eq!(away.status.code(), Some(7), "{}", text(&away.stderr));
+    assert_eq!(server.sql("kine", "SELECT count(*) FROM kine").trim(), "1500");
+
+    let cost = run("vacuum", &["--dry-run", "--full"]);
+    assert!(text(&cost.stdout).contains("  VACUUM FULL: the API server waits for about 1 s"), "{}", text(&cost.stdout));
+    let done = run("vacuum", &["--yes", "--full", "--output", "json"]);
+    let events: Vec<Value> = text(&done.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert_eq!(names, ["vacuum", "vacuumed"]);
+    assert!(events[1]["bytes"].as_u64() <= events[0]["bytes"].as_u64(), "{events:?}");
+    let none = run("vacuum", &["--store", "other"]);
+    assert!(text(&none.stderr).contains("there is no store other\nhint: stores: main"), "{}", text(&none.stderr));
 }

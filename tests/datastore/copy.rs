@@ -1,7 +1,7 @@
 //! A store's content goes from engine to engine and stays what it is; what comes out is a store that kine goes on with.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use etcdless::cluster::kine::probe::Endpoint;
 use etcdless::config::Cluster;
@@ -10,12 +10,12 @@ use etcdless::datastore::Stores;
 use etcdless::datastore::copy::digest::Digest;
 use etcdless::datastore::copy::write::{BUMP, Sink};
 use etcdless::datastore::copy::{self, Change, Row, Span};
-use etcdless::datastore::explore::{self, Error, Place, Snapshot, foreign};
+use etcdless::datastore::explore::{self, Error, Place, Snapshot};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::servers::{Process, local, program, run, until};
+use crate::servers::{behind, kine, local, program, run};
 use crate::{mariadb_server, postgres_server};
 
 const KEYS: u64 = 5_000;
@@ -64,31 +64,10 @@ fn endpoint(cluster: &Cluster, credentials: &Credentials) -> String {
     stores.iter().map(|(_, store)| store.endpoint.expose_secret().to_owned()).collect()
 }
 
-/// kine on an endpoint; where it listens.
-fn kine(folder: &Path, endpoint: &str) -> Option<(Process, Place)> {
-    let Some(binary) = std::env::var_os("ETCDLESS_KINE") else {
-        eprintln!("skipped: set ETCDLESS_KINE to the path of a kine binary");
-        return None;
-    };
-    let socket = folder.join("kine.sock");
-    let log = std::fs::File::create(folder.join("log")).unwrap();
-    let kine = Command::new(binary)
-        .arg(format!("--listen-address=unix://{}", socket.display()))
-        .arg(format!("--endpoint={endpoint}"))
-        .args(["--metrics-bind-address=0", "--compact-interval=0"])
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let process = Process::of(kine);
-    until("kine does not start", &folder.join("log"), || socket.exists());
-    let manifest = format!("spec: {{ containers: [{{ command: [a, --etcd-servers=unix://{}] }}] }}", socket.display());
-    Some((process, foreign::places(&manifest).unwrap().remove(0)))
-}
-
 /// What kine tells of a store that was filled.
 async fn kine_goes_on(folder: &Path, endpoint: &str, digest: &Digest, revision: u64) {
-    let Some((_kine, place)) = kine(folder, endpoint) else { return };
+    let Some((_kine, socket)) = kine(folder, endpoint) else { return };
+    let place = behind(&socket);
     let host = local().await;
     let mut sink = Sink::file().await.unwrap();
     let mut store = place.open(&host, 60).await.unwrap();

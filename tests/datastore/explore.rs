@@ -1,14 +1,14 @@
 //! `datastore ls` and the verbs beside it: every way to read the same table tells the same, and writes nothing.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use etcdless::cluster::kine::probe::Endpoint;
-use etcdless::datastore::explore::{self, Error, Heavy, Place, Snapshot, Store, Tally, Version, foreign};
+use etcdless::datastore::explore::{self, Error, Heavy, Place, Snapshot, Store, Tally, Version};
 use etcdless::failure::Kind;
 use serde_json::json;
 
-use crate::servers::{Process, local, program, run, until};
+use crate::servers::{behind, kine, local, program, run};
 use crate::{mariadb_server, postgres_server};
 
 /// Twelve rows, compacted to the fourth.
@@ -237,34 +237,19 @@ async fn a_sqlite_file_tells_what_is_in_it() {
 
 #[tokio::test]
 async fn kine_tells_what_is_in_it() {
-    let Some(binary) = std::env::var_os("ETCDLESS_KINE") else {
-        eprintln!("skipped: set ETCDLESS_KINE to the path of a kine binary");
-        return;
-    };
     let folder = tempfile::tempdir().unwrap();
     let Some(file) = file(folder.path()) else { return };
-    let socket = folder.path().join("kine.sock");
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let kine = Command::new(binary)
-        .arg(format!("--listen-address=unix://{}", socket.display()))
-        .arg(format!("--endpoint=sqlite://{file}?_journal_mode=WAL&_txlock=immediate&cache=shared"))
-        .args(["--metrics-bind-address=0", "--compact-interval=0"])
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let _kine = Process::of(kine);
-    until("kine does not start", &folder.path().join("log"), || socket.exists());
-    let manifest = format!("spec: {{ containers: [{{ command: [a, --etcd-servers=unix://{}] }}] }}", socket.display());
-    let places = foreign::places(&manifest).unwrap();
-    tells_all(&places[0], "kine", false).await;
+    let endpoint = format!("sqlite://{file}?_journal_mode=WAL&_txlock=immediate&cache=shared");
+    let Some((_kine, socket)) = kine(folder.path(), &endpoint) else { return };
+    let place = behind(&socket);
+    tells_all(&place, "kine", false).await;
 
     let host = local().await;
-    let mut store = places[0].open(&host, 20).await.unwrap();
+    let mut store = place.open(&host, 20).await.unwrap();
     let (_, said) = refusal(store.query("SELECT 1", |_| ()).await);
     assert_eq!(said, "there is no SQL to ask kine with");
     drop(_kine);
-    let (kind, said) = refusal(places[0].open(&host, 20).await.map(|_| ()));
+    let (kind, said) = refusal(place.open(&host, 20).await.map(|_| ()));
     assert_eq!(kind, Kind::Datastore);
     assert!(said.starts_with(&format!("the store at {} does not answer: ", socket.display())), "{said}");
 }

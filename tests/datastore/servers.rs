@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use etcdless::config::credentials::Credentials;
 use etcdless::config::{self, Cluster};
 use etcdless::datastore::check::{self, Report};
+use etcdless::datastore::explore::{Place, foreign};
 use etcdless::remote::{Connect, Host};
 use serde_json::{Value, json};
 
@@ -91,6 +92,32 @@ pub(crate) fn until(what: &str, log: &Path, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}: {}", std::fs::read_to_string(log).unwrap_or_default());
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// kine on an endpoint, and its socket.
+pub(crate) fn kine(folder: &Path, endpoint: &str) -> Option<(Process, PathBuf)> {
+    let Some(binary) = std::env::var_os("ETCDLESS_KINE") else {
+        eprintln!("skipped: set ETCDLESS_KINE to the path of a kine binary");
+        return None;
+    };
+    let (socket, log) = (folder.join("kine.sock"), folder.join("log"));
+    let kine = Command::new(binary)
+        .arg(format!("--listen-address=unix://{}", socket.display()))
+        .arg(format!("--endpoint={endpoint}"))
+        .args(["--metrics-bind-address=0", "--compact-interval=0"])
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let kine = Process::of(kine);
+    until("kine does not start", &log, || socket.exists());
+    Some((kine, socket))
+}
+
+/// The store behind a socket, as the API server is told of it.
+pub(crate) fn behind(socket: &Path) -> Place {
+    let manifest = format!("spec: {{ containers: [{{ command: [a, --etcd-servers=unix://{}] }}] }}", socket.display());
+    foreign::places(&manifest).unwrap().remove(0)
 }
 
 /// A folder that the unprivileged user owns.

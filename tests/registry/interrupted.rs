@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::images::{REFERENCES, upstream};
@@ -36,6 +36,12 @@ fn carry(mut from: TcpStream, mut to: TcpStream, pause: Duration) {
     let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
+/// A push of everything from a slow server, two images at once.
+fn begin(home: &std::path::Path, source: &Server, url: &str, output: fn() -> Stdio) -> Child {
+    let mut push = etcdless(home, &pushing(&slow(&source.address), url, &["--concurrency", "2"]));
+    push.stdout(output()).stderr(output()).spawn().unwrap()
+}
+
 #[test]
 fn a_killed_push_leaves_nothing_half_there_and_goes_on() {
     if !installed() {
@@ -45,8 +51,7 @@ fn a_killed_push_leaves_nothing_half_there_and_goes_on() {
     let target = Server::empty();
     let url = format!("http://{}", target.address);
     let home = tempfile::tempdir().unwrap();
-    let mut first = etcdless(home.path(), &pushing(&slow(&source.address), &url, &["--concurrency", "2"]));
-    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = begin(home.path(), &source, &url, Stdio::null);
     target.until(|_| (target.sent(0).len() >= 8).then_some(()));
     first.kill().unwrap();
     first.wait().unwrap();
@@ -73,8 +78,7 @@ fn an_interrupted_push_finishes_the_images_that_began() {
     let target = Server::empty();
     let url = format!("http://{}", target.address);
     let home = tempfile::tempdir().unwrap();
-    let mut push = etcdless(home.path(), &pushing(&slow(&source.address), &url, &["--concurrency", "2"]));
-    let push = push.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let push = begin(home.path(), &source, &url, Stdio::piped);
     target.until(|_| (!target.sent(0).is_empty()).then_some(()));
     assert!(Command::new("kill").args(["-INT", &push.id().to_string()]).status().unwrap().success());
     let output = push.wait_with_output().unwrap();

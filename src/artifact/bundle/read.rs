@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,8 +119,8 @@ impl Bundle {
         self.entries.len()
     }
 
-    /// Reads every byte and compares it. `progress` is told the bytes so far and in all. Blocks.
-    pub fn verify(&self, progress: impl Fn(u64, u64)) -> Result<Vec<Damage>, Failure> {
+    /// Reads every byte and compares it. `progress` is told the bytes so far and in all, and may end it. Blocks.
+    pub fn verify(&self, progress: impl Fn(u64, u64) -> ControlFlow<()>) -> Result<Vec<Damage>, Failure> {
         let unreadable = |error: io::Error| {
             Failure::new(Kind::Config, format!("the bundle {} cannot be read: {error}", self.path.display()))
         };
@@ -128,10 +128,13 @@ impl Bundle {
         let mut file = BufReader::with_capacity(CHUNK, File::open(&self.path).map_err(unreadable)?);
         let mut damages = Vec::new();
         for entry in &self.entries {
-            if let Some(what) = compare(&mut file, entry).map_err(unreadable)? {
+            let told = |done| match progress(entry.at + done, total) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(io::ErrorKind::Interrupted.into()),
+            };
+            if let Some(what) = compare(&mut file, entry, told).map_err(unreadable)? {
                 damages.push(Damage { entry: entry.path.clone(), holds: self.holds(entry), what });
             }
-            progress(entry.at + entry.size, total);
         }
         let mut trailer = Vec::new();
         file.read_to_end(&mut trailer).map_err(unreadable)?;
@@ -189,7 +192,11 @@ fn ended(error: io::Error, early: impl Fn() -> Failure, unreadable: impl Fn(io::
 }
 
 /// What is wrong with an entry, if anything is.
-fn compare(file: &mut impl Read, entry: &Entry) -> io::Result<Option<&'static str>> {
+fn compare(
+    file: &mut impl Read,
+    entry: &Entry,
+    told: impl Fn(u64) -> io::Result<()>,
+) -> io::Result<Option<&'static str>> {
     let mut header = vec![0; layout::BLOCK as usize];
     file.read_exact(&mut header)?;
     let (mut hash, mut left) = (Sha256::new(), entry.size);
@@ -199,6 +206,7 @@ fn compare(file: &mut impl Read, entry: &Entry) -> io::Result<Option<&'static st
         file.read_exact(&mut chunk[..count])?;
         hash.update(&chunk[..count]);
         left -= count as u64;
+        told(entry.size - left)?;
     }
     let mut padding = entry.padding();
     file.read_exact(&mut padding)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,8 +43,8 @@ impl Bundles {
         Ok(Self(bundles.into()))
     }
 
-    /// Reads every byte of all. `progress` is told the bytes so far and in all. Blocks. Every damaged entry is named.
-    pub fn verify(&self, progress: impl Fn(u64, u64)) -> Result<(), Failure> {
+    /// Reads every byte of all. `progress` is told the bytes so far and in all, and may end it. Blocks. Every damaged entry is named.
+    pub fn verify(&self, progress: impl Fn(u64, u64) -> ControlFlow<()>) -> Result<(), Failure> {
         let total = self.0.iter().map(Bundle::length).sum();
         let mut before = 0;
         for bundle in self.0.iter() {

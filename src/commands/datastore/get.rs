@@ -4,7 +4,6 @@ use super::open;
 use crate::cli::Show;
 use crate::cli::datastore::{Form, Get};
 use crate::commands::{Ended, session};
-
 use crate::datastore::explore::{Version, key, show};
 use crate::datastore::value::{Value, decode};
 use crate::failure::{Failure, Kind};

@@ -1,6 +1,7 @@
 //! `datastore`: one file a verb.
 
 mod check;
+mod compact;
 mod count;
 mod diff;
 mod get;
@@ -10,6 +11,7 @@ mod open;
 mod query;
 mod status;
 mod top;
+mod vacuum;
 
 use super::Ended;
 use crate::cli::datastore::Datastore;
@@ -27,5 +29,7 @@ pub(super) async fn run(args: Datastore) -> Result<(), Ended> {
         Datastore::Diff(args) => diff::run(args).await,
         Datastore::Top(args) => top::run(args).await,
         Datastore::Query(args) => query::run(args).await,
+        Datastore::Compact(args) => compact::run(args).await,
+        Datastore::Vacuum(args) => vacuum::run(args).await,
     }
 }

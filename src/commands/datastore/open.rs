@@ -90,6 +90,23 @@ impl Opened {
         place.open(&self.host, self.seconds).await.map_err(|error| self.failed(error))
     }
 
+    /// The places of all stores, or of the one that goes by this name.
+    pub(super) fn places(&self, name: Option<&str>) -> Result<Vec<&Place>, Failure> {
+        let found: Vec<&Place> =
+            self.places.iter().filter(|place| name.is_none_or(|name| place.shard == name)).collect();
+        if found.is_empty() {
+            let names: Vec<&str> = self.places.iter().map(|place| place.shard.as_str()).collect();
+            let what = format!("there is no store {}", name.unwrap_or_default());
+            return Err(Failure::new(Kind::Usage, what).hint(format!("stores: {}", names.join(", "))));
+        }
+        Ok(found)
+    }
+
+    /// The host that stores are looked at from.
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Opens the store that a key is in.
     pub(super) async fn store_of(&self, key: &str) -> Result<Store<'_>, Failure> {
         let place = explore::place_of(&self.places, key);
@@ -129,10 +146,12 @@ impl Opened {
                 Some(alike) => failure.hint(format!("did you mean {alike}?")),
                 None => failure,
             };
-            let count = keys.len();
-            return failure.hint(format!(
-                "the nearest that is there is {folder}: `etcdless datastore ls` lists its {count} keys"
-            ));
+            let keys = match keys.len() {
+                1 => "one key".to_owned(),
+                many => format!("{many} keys"),
+            };
+            return failure
+                .hint(format!("the nearest that is there is {folder}: `etcdless datastore ls` lists its {keys}"));
         }
         failure.hint("`etcdless datastore ls` lists every key")
     }
@@ -149,6 +168,19 @@ pub(super) fn tell(ui: &Ui, store: &Store<'_>) {
                     .to_string(),
             );
         }
+    }
+}
+
+/// Whether to go on: `yes` says so before it is asked.
+pub(super) async fn agree(ui: &Ui, yes: bool, question: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    match ui.confirm(question).await {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(Kind::Interrupted, "stopped: nothing was changed")),
+        None => Err(Failure::new(Kind::Usage, "there is no terminal to ask on: nothing was changed")
+            .hint("say --yes to go on, or --dry-run to see only what it costs")),
     }
 }
 

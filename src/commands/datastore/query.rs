@@ -17,10 +17,8 @@ pub(super) async fn run(args: Query) -> Result<(), Ended> {
     let (target, words) = open::words(look, ["[SQL]"], true)?;
     session::under_ui(show, |ui, _| async move {
         let opened = open::open(&ui, &target, seconds).await?;
-        let place = opened.places.iter().find(|place| place.shard == name).ok_or_else(|| {
-            let names: Vec<&str> = opened.places.iter().map(|place| place.shard.as_str()).collect();
-            Failure::new(Kind::Usage, format!("there is no store {name}")).hint(format!("stores: {}", names.join(", ")))
-        })?;
+        let places = opened.places(Some(&name))?;
+        let place = places.first().ok_or_else(|| Failure::new(Kind::Config, "the cluster has no store"))?;
         let mut store = opened.store(place).await?;
         ui.settled().await;
         if let Some(statement) = words.first() {

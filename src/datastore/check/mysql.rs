@@ -90,10 +90,13 @@ fn options(server: &Server<'_>) -> MySqlConnectOptions {
 /// Asks one question. What the server calls binary is text as well here.
 pub(in crate::datastore) async fn ask(connection: &mut MySqlConnection, sql: String) -> Answer {
     let rows = timely(sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection)).await?;
-    let text = |row: &sqlx::mysql::MySqlRow, column| {
-        row.try_get_unchecked::<Option<String>, _>(column).map(Option::unwrap_or_default)
-    };
-    rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
+    rows.iter().map(texts).collect()
+}
+
+/// The cells of a row.
+pub(in crate::datastore) fn texts(row: &sqlx::mysql::MySqlRow) -> Result<Vec<String>, sqlx::Error> {
+    let text = |column| row.try_get_unchecked::<Option<String>, _>(column).map(Option::unwrap_or_default);
+    (0..row.len()).map(text).collect()
 }
 
 /// One number.

@@ -105,7 +105,8 @@ pub struct Place {
 
 #[derive(Debug)]
 enum Route {
-    Server(Target),
+    /// A server, and a kine that serves from it.
+    Server(Target, Endpoint),
     /// Its file, and its kine, for hosts that have no program for SQLite.
     Sqlite(String, Endpoint),
     Api(&'static str, Endpoint),
@@ -119,7 +120,7 @@ pub fn places(cluster: &Cluster, credentials: &[Credentials]) -> Vec<Place> {
         .map(|((((shard, datastore), credentials), listener), folders)| {
             let endpoint = Endpoint::of(&listener);
             let route = match target::of(datastore, credentials) {
-                Ok(Some(target)) => Route::Server(target),
+                Ok(Some(target)) => Route::Server(target, endpoint),
                 Ok(None) => return Place { folders, ..sqlite(shard, super::sqlite::file(shard), endpoint) },
                 Err(_) => Route::Api("kine", endpoint),
             };
@@ -149,10 +150,25 @@ pub fn place_of<'a>(places: &'a [Place], key: &str) -> Option<&'a Place> {
 }
 
 impl Place {
+    /// Where the API that the API server itself uses is.
+    pub(in crate::datastore) fn endpoint(&self) -> &Endpoint {
+        match &self.route {
+            Route::Server(_, endpoint) | Route::Sqlite(_, endpoint) | Route::Api(_, endpoint) => endpoint,
+        }
+    }
+
+    /// The file that it is, where it is one.
+    pub(in crate::datastore) fn file(&self) -> Option<&str> {
+        match &self.route {
+            Route::Sqlite(file, _) => Some(file),
+            Route::Server(..) | Route::Api(..) => None,
+        }
+    }
+
     /// A connection to the server that keeps it; nothing where no server does.
     pub(in crate::datastore) async fn server<'a>(&self, host: &'a Host) -> Result<Option<Server<'a>>, Error> {
         match &self.route {
-            Route::Server(target) => server(host, target).await.map(|(_, server)| Some(server)),
+            Route::Server(target, _) => server(host, target).await.map(|(_, server)| Some(server)),
             Route::Sqlite(..) | Route::Api(..) => Ok(None),
         }
     }
@@ -161,7 +177,7 @@ impl Place {
     pub async fn open<'a>(&self, host: &'a Host, seconds: u64) -> Result<Store<'a>, Error> {
         let api = |endpoint: &Endpoint| Reader::Api(Api { host, endpoint: endpoint.clone(), seconds });
         let (engine, mut reader) = match &self.route {
-            Route::Server(target) => {
+            Route::Server(target, _) => {
                 let (engine, server) = server(host, target).await?;
                 (engine, Reader::Sql(Sql { server, seconds }))
             }
@@ -261,6 +277,11 @@ pub struct Top {
 }
 
 impl Store<'_> {
+    /// Whether it is asked by SQL.
+    pub fn speaks_sql(&self) -> bool {
+        matches!(self.reader, Reader::Sql(_))
+    }
+
     /// Every key below a prefix, a page at a time, in the store's own order.
     pub async fn keys(&mut self, prefix: &str, page: impl FnMut(Vec<Entry>)) -> Result<(), Error> {
         let revision = self.snapshot.revision;

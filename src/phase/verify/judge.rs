@@ -29,10 +29,10 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Item> {
     items
 }
 
-/// Whether Pods with a network can run: every node is Ready.
-pub(super) fn nodes_are_ready(look: &Look) -> bool {
-    let ready = |node: &Node| node.ready().is_some_and(|condition| condition.status == "True");
-    look.nodes.as_ref().is_ok_and(|nodes| !nodes.is_empty() && nodes.iter().all(ready))
+/// Whether Pods with a network can run wherever they shall: every node is there and Ready.
+pub(super) fn nodes_are_ready(cluster: &Cluster, look: &Look) -> bool {
+    let wanted = cluster.nodes().count().max(1);
+    look.nodes.as_ref().is_ok_and(|nodes| nodes.len() >= wanted && nodes.iter().all(|node| is_true(node.ready())))
 }
 
 fn kine(evidence: &Evidence<'_>) -> Item {
@@ -134,7 +134,7 @@ fn system_pods(evidence: &Evidence<'_>) -> Item {
         Ok(pods) => pods,
         Err(reason) => return Item::bad("system-pods", reason.clone(), &["kubectl get pods -A"]),
     };
-    let waits = has_no_network(evidence) && !nodes_are_ready(evidence.look);
+    let waits = has_no_network(evidence) && !nodes_are_ready(evidence.cluster, evidence.look);
     let system =
         |pod: &&Pod| SYSTEM.contains(&pod.metadata.namespace.as_str()) && pod.metadata.deletion_timestamp.is_none();
     let system: Vec<&Pod> = pods.iter().filter(system).collect();
@@ -256,7 +256,7 @@ fn probe(evidence: &Evidence<'_>) -> [Item; 2] {
             let detail = "not checked: there is no Pod network, since network is none";
             return [Item::good("dns", detail), Item::good("service", detail)];
         }
-        Ok(None) => return both("not checked yet: it needs a Pod, and not every node is Ready"),
+        Ok(None) => return both("not checked yet: it needs a Pod, and not every node is there and Ready"),
         Err(reason) => return both(&format!("the Pods that would check it were refused: {reason}")),
     };
     let pods = evidence.look.pods.as_deref().unwrap_or_default();

@@ -79,8 +79,8 @@ impl Look {
         }
     }
 
-    /// Takes out the nodes that go by one of these names or addresses, with their Pods; tells their names.
-    pub(super) fn pass_over(&mut self, absent: &BTreeSet<String>) -> Vec<String> {
+    /// Takes out the nodes that go by one of these names or addresses, with their Pods.
+    pub(super) fn pass_over(&mut self, absent: &BTreeSet<String>) {
         let is_absent = |node: &Node| {
             absent.contains(&node.metadata.name)
                 || node.status.addresses.iter().any(|address| absent.contains(&address.address))
@@ -90,7 +90,6 @@ impl Look {
         if let Ok(pods) = &mut self.pods {
             pods.retain(|pod| !names.contains(&pod.spec.node_name));
         }
-        names
     }
 
     /// A look that could not be taken.

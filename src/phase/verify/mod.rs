@@ -38,8 +38,8 @@ struct Manifest<'a> {
     namespace: &'a str,
     image: String,
     domain: &'a str,
-    /// Nodes that the Pods must not be on.
-    avoid: &'a BTreeSet<String>,
+    /// The host names of the nodes that the Pods may be on.
+    among: Vec<&'a str>,
     /// Whether client and server must run on different nodes.
     apart: bool,
 }
@@ -60,18 +60,7 @@ pub async fn verify(
     let begun = Instant::now();
     let nonce = nonce();
     let namespace = format!("etcdless-verify-{nonce}");
-    let mut run = Run {
-        host,
-        cluster,
-        node,
-        assets,
-        absent,
-        namespace,
-        nonce,
-        avoid: BTreeSet::new(),
-        probe: Ok(None),
-        leftovers: Vec::new(),
-    };
+    let mut run = Run { host, cluster, node, assets, absent, namespace, nonce, probe: Ok(None), leftovers: Vec::new() };
     let looked = run.until(begun + deadline, progress).await;
     let cleaned = run.clean().await;
     let checks = looked?;
@@ -88,8 +77,6 @@ struct Run<'a, Q> {
     absent: &'a BTreeSet<String>,
     namespace: String,
     nonce: String,
-    /// The names of nodes that are passed over, as far as they were seen.
-    avoid: BTreeSet<String>,
     /// The namespace of the probe once it was created, or why it was refused.
     probe: Result<Option<String>, String>,
     /// Namespaces that an interrupted verify left, known by Pods whose time is over.
@@ -100,9 +87,9 @@ impl<Q: Query> Run<'_, Q> {
     async fn until(&mut self, end: Instant, mut progress: impl FnMut(&[Item]) + Send) -> Result<Vec<Item>, Failure> {
         let (mut kine, mut look) = tokio::try_join!(self.kine(), self.look())?;
         loop {
-            self.avoid.extend(look.pass_over(self.absent));
-            if nodes_are_ready(&look) && !matches!(self.probe, Ok(Some(_))) {
-                self.create().await?;
+            look.pass_over(self.absent);
+            if nodes_are_ready(self.cluster, &look) && !matches!(self.probe, Ok(Some(_))) {
+                self.create(&look).await?;
             }
             self.note_leftovers(&look);
             let items = self.judge(&kine, &look, "");
@@ -147,14 +134,17 @@ impl<Q: Query> Run<'_, Q> {
         Ok(answer.map_or_else(|reason| Look::failed(&reason), |output| Look::parse(&output)))
     }
 
-    async fn create(&mut self) -> Result<(), Failure> {
+    /// Creates the probe, for nodes of this look alone: a host that is passed over may make itself a node at any time, and would get a Pod
+    /// that is never looked at.
+    async fn create(&mut self, look: &Look) -> Result<(), Failure> {
         let script = include_str!("../scripts/verify_create.sh");
+        let among: Vec<&str> = look.nodes.iter().flatten().map(|node| node.hostname()).collect();
         let manifest = Manifest {
             namespace: &self.namespace,
             image: kine_image(self.cluster),
             domain: &self.cluster.spec.kubernetes.dns_domain,
-            avoid: &self.avoid,
-            apart: self.cluster.nodes().count() > 1,
+            apart: among.len() > 1,
+            among,
         };
         let manifest = render(self.assets, "verify/probe.yaml.j2", &manifest)?;
         self.probe = match self.ask(script, Vec::new(), &manifest).await? {

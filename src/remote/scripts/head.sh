@@ -36,6 +36,14 @@ note() {
   write "$(printf '%s\t%s' "$1" "$2")"
 }
 
+# $1: what phase artifacts brings, which may have been left out of the run.
+staged() {
+  if [ ! -e "$1" ]; then
+    printf '%s is not there: phase artifacts brings it; run that first (--only artifacts), or leave out no phase\n' "$1" >&2
+    exit 1
+  fi
+}
+
 # Notes each of these paths that is not there yet, with the missing folders above it.
 made() {
   entries=

@@ -1,5 +1,6 @@
 # $1: staged program, $2: path, $3: mode. A rename at the end, since a running program cannot be written to; the first move may
 # cross file systems. The time becomes now: units that watch the program compare it with their start.
+staged "$1"
 draft=${2%/*}/.${2##*/}.etcdless
 trap 'rm -f -- "$draft"' EXIT
 mkdir -p -- "${2%/*}/"

@@ -1,5 +1,6 @@
 # $1: staged tar.gz, $2: folder, then what must exist afterwards. Times become now: units that watch the files compare them with
 # their start.
+staged "$1"
 archive=$1
 into=$2
 shift 2

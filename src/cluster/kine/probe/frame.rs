@@ -144,6 +144,50 @@ pub(super) fn delete(key: &[u8]) -> Vec<u8> {
     frame(&[field(2, &field(1, &key)), field(2, &field(3, &key))].concat())
 }
 
+/// The key by which API servers agree on who compacts; its value is the revision.
+const COMPACTED: &[u8] = b"compact_rev_key";
+
+/// `TxnRequest` that takes the turn to compact to a revision, as API servers do: only if nobody took one after the turn `version`.
+pub(super) fn compaction_turn(version: u64, revision: u64) -> Vec<u8> {
+    let compare = [field(3, COMPACTED), number(4, version)].concat();
+    let put = [field(1, COMPACTED), field(2, revision.to_string().as_bytes())].concat();
+    let get = field(1, COMPACTED);
+    frame(&[field(1, &compare), field(2, &field(2, &put)), field(3, &field(1, &get))].concat())
+}
+
+/// `CompactionRequest`, answered once what is superseded is gone.
+pub(super) fn compaction(revision: u64) -> Vec<u8> {
+    frame(&[number(1, revision), number(2, 1)].concat())
+}
+
+/// What a framed `TxnResponse` says of a turn: nothing where it is ours, else the turn that somebody has.
+pub(super) fn turn(answer: &[u8]) -> Result<Option<u64>, FrameError> {
+    let (mut ours, mut version) = (false, 0);
+    for (number, found) in fields(unframe(answer)?)? {
+        match (number, found) {
+            (2, Field::Number(succeeded)) => ours = succeeded > 0,
+            (3, Field::Bytes(response)) => {
+                for (number, range) in fields(response)? {
+                    if let (1, Field::Bytes(range)) = (number, range) {
+                        version = pairs(range)?.first().map_or(0, |pair| pair.version);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((!ours).then_some(version))
+}
+
+/// The keys of a `RangeResponse`.
+fn pairs(range: &[u8]) -> Result<Vec<KeyValue>, FrameError> {
+    let pairs = fields(range)?.into_iter().filter_map(|field| match field {
+        (2, Field::Bytes(pair)) => Some(key_value(pair)),
+        _ => None,
+    });
+    pairs.collect()
+}
+
 /// A framed `RangeResponse`.
 pub(crate) fn read_page(answer: &[u8]) -> Result<Page, FrameError> {
     let mut page = Page::default();
@@ -218,12 +262,7 @@ fn change(event: &[u8]) -> Result<Change, FrameError> {
 
 /// The first key of a framed `RangeResponse`; `None` where it holds no key.
 pub(super) fn first_key(answer: &[u8]) -> Result<Option<KeyValue>, FrameError> {
-    for (number, found) in fields(unframe(answer)?)? {
-        if let (2, Field::Bytes(bytes)) = (number, found) {
-            return key_value(bytes).map(Some);
-        }
-    }
-    Ok(None)
+    Ok(pairs(unframe(answer)?)?.into_iter().next())
 }
 
 /// Revision and count of a framed `RangeResponse`.
@@ -352,7 +391,7 @@ mod tests {
     fn requests_are_what_protoc_would_write() {
         // Written by hand from rpc.proto: tag, length, content.
         let page = page(&Range { from: b"k", end: b"l", limit: 9, revision: 300, keys_only: true });
-        let cases: [(&str, Vec<u8>, &[u8]); 9] = [
+        let cases: [(&str, Vec<u8>, &[u8]); 11] = [
             ("page", page, b"\0\0\0\0\x0d\x0a\x01k\x12\x01l\x18\x09\x20\xac\x02\x40\x01"),
             ("watch", watch(b"k", b"", 7), b"\0\0\0\0\x09\x0a\x07\x0a\x01k\x18\x07\x20\x01"),
             ("watch of more", watch(b"k", b"l", 7), b"\0\0\0\0\x0c\x0a\x0a\x0a\x01k\x12\x01l\x18\x07\x20\x01"),
@@ -364,6 +403,12 @@ mod tests {
                 "create",
                 create(b"k", b"v"),
                 b"\0\0\0\0\x13\x0a\x07\x10\x02\x1a\x01k\x30\x00\x12\x08\x12\x06\x0a\x01k\x12\x01v",
+            ),
+            ("compaction", compaction(300), b"\0\0\0\0\x05\x08\xac\x02\x10\x01"),
+            (
+                "compaction's turn",
+                compaction_turn(3, 42),
+                b"\0\0\0\0\x43\x0a\x13\x1a\x0fcompact_rev_key\x20\x03\x12\x17\x12\x15\x0a\x0fcompact_rev_key\x12\x0242\x1a\x13\x0a\x11\x0a\x0fcompact_rev_key",
             ),
             ("delete", delete(b"k"), b"\0\0\0\0\x0e\x12\x05\x0a\x03\x0a\x01k\x12\x05\x1a\x03\x0a\x01k"),
         ];
@@ -403,6 +448,16 @@ mod tests {
         assert_eq!(first_key(&answer), Ok(Some(expected)));
         assert_eq!(first_key(&frame(&header)), Ok(None));
         assert_eq!(counted(&frame(&[header, number(4, 7)].concat())), Ok((301, 7)));
+    }
+
+    #[test]
+    fn a_turn_is_ours_or_tells_whose_it_is() {
+        let header = field(1, &number(3, 301));
+        assert_eq!(turn(&frame(&[header.clone(), number(2, 1)].concat())), Ok(None));
+        let pair = field(2, &[field(1, COMPACTED), number(4, 17), field(5, b"42")].concat());
+        let range = field(3, &field(1, &[field(1, b""), pair].concat()));
+        assert_eq!(turn(&frame(&[header.clone(), range].concat())), Ok(Some(17)));
+        assert_eq!(turn(&frame(&header)), Ok(Some(0)));
     }
 
     #[test]

@@ -16,15 +16,18 @@ use crate::remote::{Output, Query, Question, RemoteError};
 
 pub use frame::FrameError;
 
-const PROBE: &str = include_str!("probe.sh");
-const CALLS: &str = include_str!("calls.sh");
-const WATCH: &str = include_str!("watch.sh");
+const PROBE: &str = concat!(include_str!("way.sh"), include_str!("probe.sh"));
+const CALLS: &str = concat!(include_str!("way.sh"), include_str!("calls.sh"));
+const WATCH: &str = concat!(include_str!("way.sh"), include_str!("watch.sh"));
 
 /// What the key holds. No key can contain it, so that the script finds it in an answer only where the value is.
 const VALUE: &str = "kept by kine";
 
 /// How often `check` writes and reads.
 const ROUNDS: u32 = 3;
+
+/// How often a turn to compact is tried for: once to learn whose it is, once to take it, once more where an API server came between.
+const TURNS: u32 = 3;
 
 /// Where kine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +165,29 @@ pub(crate) async fn range(
     seconds: u64,
 ) -> Result<Vec<u8>, ProbeError> {
     calls(host, endpoint, &[("KV/Range", request.to_vec())], seconds).await
+}
+
+/// Compacts the store to a revision as the API server does: takes the turn that API servers take, so that they forget what goes, then asks for
+/// it. Nothing happens where the store is compacted as far already. It may take up to `seconds`.
+pub(crate) async fn compact(
+    host: &impl Query,
+    endpoint: &Endpoint,
+    revision: u64,
+    seconds: u64,
+) -> Result<(), ProbeError> {
+    let mut version = 0;
+    for _ in 0..TURNS {
+        let take = [("KV/Txn", frame::compaction_turn(version, revision))];
+        let answer = calls(host, endpoint, &take, seconds).await?;
+        let Some(taken) = frame::turn(&answer)? else {
+            return match calls(host, endpoint, &[("KV/Compact", frame::compaction(revision))], seconds).await {
+                Err(ProbeError::Refused(text)) if text.contains("has been compacted") => Ok(()),
+                compacted => compacted.map(drop),
+            };
+        };
+        version = taken;
+    }
+    Err(ProbeError::Refused("somebody else compacts the store at this moment".into()))
 }
 
 /// The seconds that are left of each lease of etcd's, at least one: what has ended meanwhile takes its keys along very soon.

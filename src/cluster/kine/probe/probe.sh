@@ -6,48 +6,29 @@
 #
 # Prints `write` and `read` with curl's pretransfer and total times in seconds, and `answer` with the bytes that were read, in hex.
 # Ends with 3 where kine did not answer in time, 4 where it refused, 5 where it did not keep what it was given.
-set -u
-export LC_ALL=C
 wait=$1 rounds=$2 value=$3
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 130' HUP INT TERM
 printf '%b' "$4" >"$dir/range"
 printf '%b' "$5" >"$dir/create"
 printf '%b' "$6" >"$dir/delete"
 shift 6
+endpoint "$@"
 
-case $1 in
-unix)
-    socket=$2 at=$2 url=http://localhost
-    set -- --http2-prior-knowledge --unix-socket "$socket"
-    ;;
-tcp)
-    socket='' at=$2 url=$2
-    set -- --http2 --cacert "$3" --cert "$4" --key "$5"
-    ;;
-esac
-
-# call METHOD FRAME CURL-OPTIONS: the answer is in $dir/body, the times in $times. Where it fails, $why says so.
+# call METHOD FRAME: the answer is in $dir/body, the times in $times. Where it fails, $why says so.
 call() {
-    method=$1 request=$2
-    shift 2
-    if [ -n "$socket" ] && ! [ -S "$socket" ]; then
+    if ! is_there; then
         curl_status=7 grpc_status='' why='there is no socket'
         return 1
     fi
     rm -f "$dir/head" "$dir/body"
-    times=$(curl -sS --noproxy '*' --max-time 10 -H 'content-type: application/grpc' -H 'te: trailers' \
-        --data-binary "@$dir/$request" -D "$dir/head" -o "$dir/body" -w '%{time_pretransfer} %{time_total}' \
-        "$@" "$url/etcdserverpb.KV/$method" 2>"$dir/error")
+    times=$(ask "KV/$1" --max-time 10 --data-binary "@$dir/$2" -w '%{time_pretransfer} %{time_total}')
     curl_status=$?
     if [ "$curl_status" -ne 0 ]; then
-        grpc_status='' why=$(sed -n '1s/^curl: *//p' "$dir/error")
+        grpc_status='' why=$(curl_said)
         return 1
     fi
     grpc_status=$(sed -n 's/^grpc-status: *\([0-9]*\).*/\1/p' "$dir/head")
     if [ "$grpc_status" != 0 ]; then
-        why="$method: grpc-status ${grpc_status:-missing}: $(sed -n 's/^grpc-message: *//p' "$dir/head" | tr -d '\r')"
+        why="$1: grpc-status ${grpc_status:-missing}: $(grpc_said)"
         return 1
     fi
 }
@@ -56,11 +37,6 @@ call() {
 permanent() {
     case $curl_status in 2 | 51 | 58 | 60 | 77 | 90 | 91) return 0 ;; esac
     [ "$grpc_status" = 12 ]
-}
-
-refused() {
-    echo "kine at $at: $why" >&2
-    exit 4
 }
 
 wrong() {
@@ -73,8 +49,8 @@ said=''
 
 # Waits for an answer.
 await() {
-    until call Range range "$@"; do
-        permanent && refused
+    until call Range range; do
+        permanent && refused "$why"
         if [ "$(date +%s)" -ge "$until_second" ]; then
             echo "kine at $at does not answer after $wait s: $why" >&2
             exit 3
@@ -93,25 +69,25 @@ holds() {
 
 # The first is for what a run that was cut off left behind.
 round() {
-    call Txn delete "$@" && call Txn create "$@" || return 1
+    call Txn delete delete && call Txn create create || return 1
     echo "write $times"
-    call Range range "$@" || return 1
+    call Range range || return 1
     echo "read $times"
     holds || wrong 'the value that was written is not the one that is read'
     echo "answer $(od -An -v -tx1 "$dir/body" | tr -d ' \n')"
-    call Txn delete "$@" && call Range range "$@" || return 1
+    call Txn delete delete && call Range range || return 1
     ! holds || wrong 'a deleted key is still there'
 }
 
-await "$@"
+await
 while [ "$rounds" -gt 0 ]; do
-    if round "$@"; then
+    if round; then
         rounds=$((rounds - 1))
     elif [ -z "$grpc_status" ] && ! permanent && [ "$(date +%s)" -lt "$until_second" ]; then
         # A kine that is restarted, as for new certificates, goes away in the middle.
-        await "$@"
+        await
     else
-        refused
+        refused "$why"
     fi
 done
 echo "kine at $at keeps what is written"
