@@ -1,5 +1,6 @@
 //! What Kubernetes wants: kubeadm's documents, the kine process, versions that go together, the Pod network.
 
+pub mod adopt;
 pub mod kine;
 pub mod kubeadm;
 pub mod migration;
