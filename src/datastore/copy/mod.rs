@@ -4,6 +4,7 @@
 
 pub mod delta;
 pub mod digest;
+pub mod etcd;
 
 /// A key that lives, as kine and etcd keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
