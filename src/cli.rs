@@ -1,5 +1,6 @@
 //! The command line: types only.
 
+mod adopt;
 mod assets;
 pub mod datastore;
 mod init;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::ui::Format;
 
+pub use adopt::Adopt;
 pub use assets::{Assets, Overlay};
 pub use init::Init;
 pub use join::Join;
@@ -85,6 +87,8 @@ pub enum Command {
     /// The templates and playbooks inside this program, and your changes to them.
     #[command(subcommand)]
     Assets(Assets),
+    /// Write the description of a kubeadm cluster that etcdless did not build.
+    Adopt(Adopt),
     /// Take one node out of a cluster: drain it, delete it, take its host apart.
     Remove(Remove),
     /// Take a host, or a whole cluster, apart, and prove that nothing is left.

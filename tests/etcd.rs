@@ -1,6 +1,9 @@
 //! etcd and kine as sources and targets of what is moved, for real where `ETCDLESS_ETCD` and `ETCDLESS_KINE` name their programs.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
+#[path = "etcd/hosts.rs"]
+mod hosts;
+
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
@@ -8,8 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use etcdless::cluster::kine::probe::{self, Endpoint};
-use etcdless::datastore::copy::Change;
 use etcdless::datastore::copy::delta::{self, Delta};
+use etcdless::datastore::copy::etcd::Etcd;
+use etcdless::datastore::copy::{Change, Row};
 use etcdless::facts::{Facts, Probes};
 use etcdless::remote::{Output, Query, Question, RemoteError};
 
@@ -143,11 +147,11 @@ impl Store {
 
 /// Key and value of what was written; the key of what was deleted.
 fn told(changes: &[Change]) -> Vec<(&str, Option<&str>)> {
-    let one = |change| match change {
-        &Change::Put(ref row) => (row.key.as_str(), Some(std::str::from_utf8(&row.value).unwrap())),
+    let each = changes.iter().map(|change| match change {
+        Change::Put(row) => (row.key.as_str(), Some(std::str::from_utf8(&row.value).unwrap())),
         Change::Deleted { key, .. } => (key.as_str(), None),
-    };
-    changes.iter().map(one).collect()
+    });
+    each.collect()
 }
 
 /// Whatever the store: keys that are made, changed, deleted and made again, some of them outside of what is moved.
@@ -204,4 +208,45 @@ async fn what_changed_in_kine_is_told() {
     }
     let Some(store) = Store::kine() else { return };
     changes(&store, "e10").await;
+}
+
+fn put(key: &str, value: impl Into<Vec<u8>>, lease: u64) -> Change {
+    Change::Put(Row { key: key.to_owned(), created: 1, revision: 1, lease, value: value.into() })
+}
+
+/// More than fits into a transaction, by number and by size; values of every byte.
+fn rows() -> Vec<Change> {
+    let value = |number: u32| number.to_le_bytes().repeat(if number.is_multiple_of(500) { 50_000 } else { 100 });
+    let lease = |number: u32| if number.is_multiple_of(10) { 3600 } else { 0 };
+    (0..3000).map(|number| put(&format!("/registry/a/{number:05}"), value(number), lease(number))).collect()
+}
+
+#[tokio::test]
+async fn an_etcd_is_filled_and_brought_up_to_date() {
+    let Some(store) = Store::etcd() else { return };
+    let mut rows = rows();
+    let before = store.revision().await;
+    let mut etcd = Etcd::open(&Here, store.endpoint(), 20).await.unwrap();
+    etcd.apply(&rows).await.unwrap();
+    assert!(store.revision().await - before < 100, "it writes many keys at once");
+
+    // Another one knows the leases that are there. Of what happens to a key, the last counts.
+    let mut etcd = Etcd::open(&Here, store.endpoint(), 20).await.unwrap();
+    let deleted = Change::Deleted { key: "/registry/a/00001".into(), revision: 2 };
+    let changes = [put("/registry/a/00000", "new", 3600), deleted, put("/registry/a/00002", "x", 0)];
+    etcd.apply(&changes).await.unwrap();
+    etcd.apply(&[put("/registry/a/00002", "y", 0), put("/registry/a/00002", "z", 0)]).await.unwrap();
+    etcd.apply(&[put("/registry/masterleases/10.0.0.1", "short", 15)]).await.unwrap();
+
+    let found = store.since(before).await;
+    rows.splice(0..3, [put("/registry/a/00000", "new", 3600), put("/registry/a/00002", "z", 0)]);
+    let row = |change: &Change| match change {
+        Change::Put(row) => Some((row.key.clone(), row.value.clone(), row.lease > 0)),
+        Change::Deleted { .. } => None,
+    };
+    let [mut expected, mut found] = [rows, found].map(|changes| changes.iter().filter_map(row).collect::<Vec<_>>());
+    expected.sort();
+    found.sort();
+    assert!(expected == found, "{} rows and {}", expected.len(), found.len());
+    assert!(store.ctl(&["lease", "list"], "").starts_with("found 1 leases"));
 }

@@ -1,5 +1,7 @@
 //! What Kubernetes wants: kubeadm's documents, the kine process, versions that go together, the Pod network.
 
+pub mod adopt;
+pub mod etcd;
 pub mod kine;
 pub mod kubeadm;
 pub mod migration;

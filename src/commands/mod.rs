@@ -1,5 +1,6 @@
 //! One file a subcommand: load, choose phases, run, print.
 
+mod adopt;
 mod assets;
 mod datastore;
 mod init;
@@ -54,6 +55,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Migrate(args) => migrate::run(args).await?,
         Command::Mirror(args) => mirror::run(args).await?,
         Command::Assets(args) => assets::run(&args)?,
+        Command::Adopt(args) => adopt::run(args).await?,
         Command::Remove(args) => remove::run(args).await?,
         Command::Reset(args) => reset::run(args).await?,
         Command::Schema => plain::schema(),

@@ -15,7 +15,7 @@ const MANIFEST: &str = include_str!("plain/kube-apiserver.yaml");
 const V1BETA4: &str = include_str!("plain/v1beta4.yaml");
 
 /// What kubeadm of 1.30 keeps.
-const V1BETA3: &str = "apiServer:
+pub(super) const V1BETA3: &str = "apiServer:
   certSANs:
   - api.example.com
   extraArgs:

@@ -4,6 +4,7 @@
 
 pub mod delta;
 pub mod digest;
+pub mod etcd;
 pub mod read;
 pub mod write;
 

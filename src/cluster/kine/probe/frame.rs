@@ -114,6 +114,32 @@ pub(crate) fn last_word() -> String {
     format!("{progress}|200128([89a-f][0-9a-f])*[0-7][0-9a-f]$")
 }
 
+/// `TxnRequest` that does all of this, whatever is there.
+pub(crate) fn transaction(operations: &[Vec<u8>]) -> Vec<u8> {
+    frame(&operations.iter().flat_map(|operation| field(2, operation)).collect::<Vec<u8>>())
+}
+
+/// An operation of a [`transaction`]: a key is written, to go with a lease unless that is 0.
+pub(crate) fn put(key: &[u8], value: &[u8], lease: u64) -> Vec<u8> {
+    let lease = if lease > 0 { number(3, lease) } else { Vec::new() };
+    field(2, &[field(1, key), field(2, value), lease].concat())
+}
+
+/// An operation of a [`transaction`]: a key is deleted, if it is there.
+pub(crate) fn delete_range(key: &[u8]) -> Vec<u8> {
+    field(3, &field(1, key))
+}
+
+/// `LeaseGrantRequest`: so many seconds, under this number.
+pub(crate) fn grant(lease: u64, seconds: u64) -> Vec<u8> {
+    frame(&[number(1, seconds), number(2, lease)].concat())
+}
+
+/// `LeaseLeasesRequest`.
+pub(crate) fn leases() -> Vec<u8> {
+    frame(&[])
+}
+
 /// `LeaseTimeToLiveRequest`.
 pub(crate) fn time_to_live(lease: u64) -> Vec<u8> {
     frame(&number(1, lease))
@@ -211,6 +237,20 @@ fn messages(mut answers: &[u8]) -> Result<Vec<&[u8]>, FrameError> {
         messages.push(message);
     }
     Ok(messages)
+}
+
+/// The leases of a framed `LeaseLeasesResponse`.
+pub(crate) fn read_leases(answer: &[u8]) -> Result<Vec<u64>, FrameError> {
+    let mut leases = Vec::new();
+    for (number, found) in fields(unframe(answer)?)? {
+        if let (2, Field::Bytes(status)) = (number, found) {
+            leases.extend(fields(status)?.into_iter().filter_map(|field| match field {
+                (1, Field::Number(lease)) => Some(lease),
+                _ => None,
+            }));
+        }
+    }
+    Ok(leases)
 }
 
 /// The seconds that each of the framed `LeaseTimeToLiveResponse`s tells are left; 0 for a lease that has ended.
@@ -391,10 +431,16 @@ mod tests {
     fn requests_are_what_protoc_would_write() {
         // Written by hand from rpc.proto: tag, length, content.
         let page = page(&Range { from: b"k", end: b"l", limit: 9, revision: 300, keys_only: true });
-        let cases: [(&str, Vec<u8>, &[u8]); 11] = [
+        let cases: [(&str, Vec<u8>, &[u8]); 13] = [
             ("page", page, b"\0\0\0\0\x0d\x0a\x01k\x12\x01l\x18\x09\x20\xac\x02\x40\x01"),
             ("watch", watch(b"k", b"", 7), b"\0\0\0\0\x09\x0a\x07\x0a\x01k\x18\x07\x20\x01"),
             ("watch of more", watch(b"k", b"l", 7), b"\0\0\0\0\x0c\x0a\x0a\x0a\x01k\x12\x01l\x18\x07\x20\x01"),
+            ("grant", grant(7, 300), b"\0\0\0\0\x05\x08\xac\x02\x10\x07"),
+            (
+                "transaction",
+                transaction(&[put(b"k", b"v", 7), delete_range(b"l")]),
+                b"\0\0\0\0\x13\x12\x0a\x12\x08\x0a\x01k\x12\x01v\x18\x07\x12\x05\x1a\x03\x0a\x01l",
+            ),
             ("time to live", time_to_live(300), b"\0\0\0\0\x03\x08\xac\x02"),
             ("progress", progress(), b"\0\0\0\0\x02\x1a\0"),
             ("range", range(b"k"), b"\0\0\0\0\x03\x0a\x01k"),
@@ -484,6 +530,8 @@ mod tests {
         let ended = frame(&[number(2, 301), number(3, u64::MAX)].concat());
         assert_eq!(read_times_to_live(&[left.clone(), ended].concat()), Ok(vec![42, 0]));
         assert_eq!(read_times_to_live(&left[..left.len() - 1]), Err(FrameError::Short));
+        let all = frame(&[field(1, &number(3, 9)), field(2, &number(1, 300)), field(2, &number(1, 7))].concat());
+        assert_eq!(read_leases(&all), Ok(vec![300, 7]));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 # From now on another control plane decides. $1: the migration's folder
-cd "$1"
+cd "$1" || exit
 exec 9>lock
 flock 9
 case $(cat state) in

@@ -1,5 +1,5 @@
 # Keeps the files of the store that serves, so that they can be put back. $1: the migration's folder, $2...: paths that the switch is about
-cd "$1"
+cd "$1" || exit
 shift
 case $(cat state 2>/dev/null) in
 '' | staged | 'on old') ;;

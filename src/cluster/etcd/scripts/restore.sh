@@ -1,0 +1,29 @@
+# Makes a member's data of a store's file.
+#
+# $1 the image   $2 the folder with the file   $3 the member's name   $4 its peers' address   $5 all members, NAME=ADDRESS,...
+# $6 where the data belong; nothing may be there
+set -eu
+PATH=$PATH:/usr/local/bin
+image=$1 folder=$2 name=$3 peer=$4 members=$5 data=$6
+if [ -n "$(ls -A "$data" 2>/dev/null)" ]; then
+    echo "$data is not empty" >&2
+    exit 1
+fi
+ctr() { command ctr --namespace k8s.io "$@"; }
+rm -rf "$folder/restored"
+# Images of etcd before 3.6 have it as a part of etcdctl.
+for program in etcdutl etcdctl; do
+    ctr container rm etcdless-restore >/dev/null 2>&1 || true
+    ctr run --rm --mount "type=bind,src=$folder,dst=$folder,options=rbind:rw" "$image" etcdless-restore \
+        $program snapshot restore "$folder/store.db" --skip-hash-check=true --data-dir "$folder/restored" --name "$name" \
+        --initial-cluster "$members" --initial-advertise-peer-urls "$peer" >"$folder/log" 2>&1 && break
+    grep -q 'executable file not found' "$folder/log" || break
+done
+if ! [ -d "$folder/restored/member" ]; then
+    tail -n 5 "$folder/log" >&2
+    exit 1
+fi
+mkdir -p "$data"
+chmod 0700 "$data"
+mv "$folder/restored/member" "$data/member"
+sync -f "$data" 2>/dev/null || sync
