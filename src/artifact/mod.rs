@@ -7,7 +7,7 @@ pub mod checksum;
 pub mod download;
 pub mod http;
 pub mod image;
-mod layout;
+pub(crate) mod layout;
 pub mod packages;
 mod probe;
 pub mod registry;

@@ -1,0 +1,5 @@
+//! Backups: the file, what damages it, and what is in it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "backup/format.rs"]
+mod format;
