@@ -6,6 +6,8 @@
 mod certificates;
 #[path = "datastore/commands.rs"]
 mod commands;
+#[path = "datastore/copy.rs"]
+mod copy;
 #[path = "datastore/explore.rs"]
 mod explore;
 #[path = "datastore/mariadb.rs"]

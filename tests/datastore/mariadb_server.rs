@@ -6,7 +6,7 @@ use etcdless::config::Cluster;
 use etcdless::config::credentials::Credentials;
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 use tempfile::TempDir;
 
 use crate::servers::{self, Process, as_user, free_port, program, run, start, until, write};
@@ -105,6 +105,17 @@ impl Server {
     /// The tables of the database: nothing of ours may stay.
     pub(crate) async fn tables(&self) -> usize {
         self.root().await.fetch_all("SHOW TABLES IN kine").await.unwrap().len()
+    }
+
+    /// How kine's table is made.
+    pub(crate) async fn table(&self) -> String {
+        let row = self.root().await.fetch_one("SHOW CREATE TABLE kine.kine").await.unwrap();
+        let text: String = row.get(1);
+        // Indexes come in any order, and the next number depends on rows.
+        let plain = text.split(' ').filter(|word| !word.starts_with("AUTO_INCREMENT=")).collect::<Vec<_>>().join(" ");
+        let mut lines: Vec<&str> = plain.lines().map(|line| line.trim_end_matches(',')).collect();
+        lines.sort_unstable();
+        lines.join("\n")
     }
 
     /// The description of a cluster on this server.

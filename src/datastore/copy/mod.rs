@@ -3,6 +3,14 @@
 //! Only what lives is moved, each key with the revision of its last change. History stays behind: whoever watches lists again.
 
 pub mod digest;
+pub mod read;
+pub mod write;
+
+use tokio::sync::mpsc;
+
+use self::digest::Digest;
+use self::write::Sink;
+use crate::datastore::explore::{Error, Store};
 
 /// A key that lives, as kine and etcd keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,5 +41,116 @@ pub enum Change {
     },
 }
 
-/// The name of the row in which kine keeps the revision that a store is compacted to. It is the store's own, never copied.
-pub const COMPACTED: &str = "compact_rev_key";
+impl Change {
+    /// The key that it happened to.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(row) => &row.key,
+            Self::Deleted { key, .. } => key,
+        }
+    }
+
+    /// What it left; nothing where it deleted.
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Self::Put(row) => Some(row),
+            Self::Deleted { .. } => None,
+        }
+    }
+}
+
+/// Which revisions are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The last that is not.
+    pub since: u64,
+    /// The last that is.
+    pub revision: u64,
+}
+
+impl Span {
+    /// All that there is.
+    pub const ALL: Self = Self { since: 0, revision: i64::MAX as u64 };
+}
+
+/// What the API server does not keep: kine's own bookkeeping, made anew in every store.
+pub const BOOKKEEPING: [&str; 2] = ["compact_rev_key", "/registry/health"];
+
+/// How much a batch holds before it is passed on: rows, and bytes of their values.
+const ROWS: usize = 1000;
+const BYTES: usize = 1 << 20;
+
+/// Whoever takes the rows takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// Changes on their way to whoever takes them.
+pub struct Batch<'a> {
+    out: &'a mpsc::Sender<Vec<Change>>,
+    held: Vec<Change>,
+    bytes: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty one.
+    pub fn new(out: &'a mpsc::Sender<Vec<Change>>) -> Self {
+        Self { out, held: Vec::new(), bytes: 0 }
+    }
+
+    /// Adds a change, unless it is of kine's bookkeeping. Waits where too many are under way.
+    pub async fn push(&mut self, change: Change) -> Result<(), Gone> {
+        if BOOKKEEPING.contains(&change.key()) {
+            return Ok(());
+        }
+        if let Change::Put(row) = &change {
+            self.bytes += row.value.len();
+        }
+        self.held.push(change);
+        if self.held.len() == ROWS || self.bytes >= BYTES {
+            self.pass().await?;
+        }
+        Ok(())
+    }
+
+    /// Passes on what is left.
+    pub async fn end(mut self) -> Result<(), Gone> {
+        if self.held.is_empty() { Ok(()) } else { self.pass().await }
+    }
+
+    async fn pass(&mut self) -> Result<(), Gone> {
+        self.bytes = 0;
+        self.out.send(std::mem::take(&mut self.held)).await.map_err(|_| Gone)
+    }
+}
+
+/// Batches under way between who reads and who writes.
+const UNDER_WAY: usize = 4;
+
+/// Fills an empty store with all that another holds, and says what that was; `each` is told how much is written.
+pub async fn copy(from: &mut Store<'_>, into: &mut Sink, each: impl FnMut(&Digest)) -> Result<Digest, Error> {
+    let (out, mut rows) = mpsc::channel(UNDER_WAY);
+    // Who reads lets go of the channel when it ends, and who writes as well.
+    let read = async move { from.changes(0, &out).await };
+    let written = async move { into.fill(&mut rows, each).await };
+    let (read, written) = tokio::join!(read, written);
+    // A reader that ends for want of a writer tells nothing of why.
+    let written = written?;
+    read.map(|()| written)
+}
+
+/// Writes what changed in a store since a revision into another, and says how many keys that were.
+pub async fn catch_up(from: &mut Store<'_>, since: u64, into: &mut Sink) -> Result<u64, Error> {
+    let (out, mut rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
+    let read = async move { from.changes(since, &out).await };
+    let written = async move {
+        let mut many = 0;
+        while let Some(changes) = rows.recv().await {
+            into.apply(&changes).await?;
+            many += changes.len() as u64;
+        }
+        Ok::<u64, Error>(many)
+    };
+    let (read, written) = tokio::join!(read, written);
+    let written = written?;
+    read.map(|()| written)
+}

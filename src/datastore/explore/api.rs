@@ -3,6 +3,8 @@
 //! Each question names a revision, so that all pages are of one moment. kine counts what is left for every page that is not the last, so
 //! pages are large.
 
+use std::convert::Infallible;
+
 use super::{Entry, Error, Version, key};
 use crate::cluster::kine::probe::frame::{self, Change, KeyValue, Page, Range};
 use crate::cluster::kine::probe::{self, Endpoint, ProbeError};
@@ -68,6 +70,21 @@ impl Api<'_> {
         keys_only: bool,
         mut each: impl FnMut(Vec<KeyValue>),
     ) -> Result<(), Error> {
+        let each = async |pairs| {
+            each(pairs);
+            Ok::<(), Infallible>(())
+        };
+        self.each_page(prefix, revision, keys_only, each).await.map(|_| ())
+    }
+
+    /// Every page, until `each` wants no more; what it said then.
+    pub(super) async fn each_page<E>(
+        &self,
+        prefix: &str,
+        revision: u64,
+        keys_only: bool,
+        mut each: impl AsyncFnMut(Vec<KeyValue>) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Error> {
         let end = key::after(prefix);
         let mut from = prefix.as_bytes().to_vec();
         let mut limit = if keys_only { KEYS } else { VALUES };
@@ -80,10 +97,12 @@ impl Api<'_> {
                 _ => limit,
             };
             let last = page.pairs.last().map(|pair| pair.key.clone());
-            each(page.pairs);
+            if let Err(enough) = each(page.pairs).await {
+                return Ok(Err(enough));
+            }
             match last {
                 Some(last) if page.more => from = [last.as_slice(), b"\0"].concat(),
-                _ => return Ok(()),
+                _ => return Ok(Ok(())),
             }
         }
     }
@@ -112,7 +131,8 @@ impl Api<'_> {
         if compacted > 0
             && let Some(first) = self.at(key, compacted).await?
         {
-            let pair = KeyValue { key: key.into(), value: first.value, mod_revision: first.revision, version: 0 };
+            let pair =
+                KeyValue { key: key.into(), value: first.value, mod_revision: first.revision, ..KeyValue::default() };
             changes.insert(0, Change { deleted: false, pair });
         }
         Ok(Kept { compacted, changes })

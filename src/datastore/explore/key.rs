@@ -94,7 +94,7 @@ pub fn resource(key: &str) -> &str {
 }
 
 /// The first key after all that begin with a prefix.
-pub(super) fn after(prefix: &str) -> String {
+pub(in crate::datastore) fn after(prefix: &str) -> String {
     let mut end = prefix.to_owned();
     match end.pop() {
         Some(last) => end.push(char::from_u32(u32::from(last) + 1).unwrap_or(last)),

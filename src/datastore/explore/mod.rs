@@ -7,8 +7,9 @@ mod api;
 pub mod foreign;
 pub mod history;
 pub mod key;
+mod rows;
 pub mod show;
-mod sql;
+pub(in crate::datastore) mod sql;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -148,6 +149,14 @@ pub fn place_of<'a>(places: &'a [Place], key: &str) -> Option<&'a Place> {
 }
 
 impl Place {
+    /// A connection to the server that keeps it; nothing where no server does.
+    pub(in crate::datastore) async fn server<'a>(&self, host: &'a Host) -> Result<Option<Server<'a>>, Error> {
+        match &self.route {
+            Route::Server(target) => server(host, target).await.map(|(_, server)| Some(server)),
+            Route::Sqlite(..) | Route::Api(..) => Ok(None),
+        }
+    }
+
     /// Goes there and fixes the moment that is looked at. No question takes longer than `seconds`.
     pub async fn open<'a>(&self, host: &'a Host, seconds: u64) -> Result<Store<'a>, Error> {
         let api = |endpoint: &Endpoint| Reader::Api(Api { host, endpoint: endpoint.clone(), seconds });

@@ -31,12 +31,16 @@ const READING: [&str; 8] = ["SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "DE
 const NEWEST: &str =
     "SELECT MAX(id) AS id FROM kine WHERE name >= {from} AND name < {end} AND id <= {revision} GROUP BY name";
 
+/// The newest revision, and the one that the store is compacted to.
+const ENDS: &str = "SELECT COALESCE(MAX(id), 0), (SELECT COALESCE(MAX(prev_revision), 0) FROM kine WHERE name = 'compact_rev_key') FROM kine \
+                    AS etcdless";
+
 /// Whoever answers.
-pub(super) enum Server<'a> {
+pub(in crate::datastore) enum Server<'a> {
     /// With the way that the connection takes.
-    Postgres(PgConnection, #[expect(dead_code, reason = "the connection goes through it")] Way),
+    Postgres(PgConnection, Way),
     /// MySQL or MariaDB.
-    Mysql(MySqlConnection, #[expect(dead_code, reason = "the connection goes through it")] Way),
+    Mysql(MySqlConnection, Way),
     /// A file on the host.
     Sqlite(&'a Host, String),
 }
@@ -78,14 +82,19 @@ impl Sql<'_> {
             }
             Server::Sqlite(..) => {}
         }
-        let ends = "SELECT COALESCE(MAX(id), 0), (SELECT COALESCE(MAX(prev_revision), 0) FROM kine WHERE name = 'compact_rev_key') FROM \
-                    kine AS etcdless";
         let mut snapshot = Snapshot { revision: 0, compacted: Some(0) };
-        self.each(ends.to_owned(), |row| {
+        self.each(ENDS.to_owned(), |row| {
             snapshot = Snapshot { revision: number(row, 0), compacted: Some(number(row, 1)) };
         })
         .await?;
         Ok(snapshot)
+    }
+
+    /// What the store is compacted to by now.
+    pub(super) async fn compacted(&mut self) -> Result<u64, Error> {
+        let mut compacted = 0;
+        self.each(ENDS.to_owned(), |row| compacted = number(row, 1)).await?;
+        Ok(compacted)
     }
 
     /// Every key below a prefix, as of a revision, a page at a time. Servers send all of them as they are taken; a file's answer comes whole.
@@ -246,7 +255,7 @@ impl Sql<'_> {
         };
     }
 
-    async fn each(&mut self, sql: String, mut each: impl FnMut(&Cells)) -> Result<(), Error> {
+    pub(super) async fn each(&mut self, sql: String, mut each: impl FnMut(&Cells)) -> Result<(), Error> {
         self.each_named(sql, |_, row| each(row)).await
     }
 
@@ -344,11 +353,11 @@ fn reads(sql: &str) -> bool {
     READING.contains(&word.to_ascii_uppercase().as_str())
 }
 
-fn cell(row: &Cells, at: usize) -> &str {
+pub(super) fn cell(row: &Cells, at: usize) -> &str {
     row.get(at).and_then(Option::as_deref).unwrap_or_default()
 }
 
-fn number(row: &Cells, at: usize) -> u64 {
+pub(super) fn number(row: &Cells, at: usize) -> u64 {
     cell(row, at).parse().unwrap_or_default()
 }
 
@@ -367,7 +376,7 @@ fn mysql_text(row: &MySqlRow, at: usize) -> Option<String> {
     }
 }
 
-fn said(error: sqlx::Error, seconds: u64) -> Error {
+pub(super) fn said(error: sqlx::Error, seconds: u64) -> Error {
     let refusal = Refusal::from(error);
     match refusal.code.as_deref().is_some_and(|code| CUT_OFF.contains(&code)) {
         true => too_long(seconds),

@@ -7,10 +7,14 @@ pub(crate) struct KeyValue {
     pub(crate) key: Vec<u8>,
     /// What it holds.
     pub(crate) value: Vec<u8>,
+    /// The revision that it was created at.
+    pub(crate) create_revision: u64,
     /// The revision of its last change.
     pub(crate) mod_revision: u64,
     /// How often it was written since it was created; 0 from kine, which does not count.
     pub(crate) version: u64,
+    /// The lease that it goes with, 0 for none. kine gives leases no names: there it is the seconds that the key was given to live.
+    pub(crate) lease: u64,
 }
 
 /// What a `RangeRequest` asks for.
@@ -219,9 +223,11 @@ fn key_value(message: &[u8]) -> Result<KeyValue, FrameError> {
     for (number, found) in fields(message)? {
         match (number, found) {
             (1, Field::Bytes(key)) => pair.key = key.to_vec(),
+            (2, Field::Number(revision)) => pair.create_revision = revision,
             (3, Field::Number(revision)) => pair.mod_revision = revision,
             (4, Field::Number(version)) => pair.version = version,
             (5, Field::Bytes(value)) => pair.value = value.to_vec(),
+            (6, Field::Number(lease)) => pair.lease = lease,
             _ => {}
         }
     }
@@ -350,10 +356,18 @@ mod tests {
 
     #[test]
     fn the_first_key_of_an_answer_is_read() {
-        let pair = [field(1, b"k"), number(2, 7), number(3, 300), number(4, 1), field(5, b"value")].concat();
+        let numbers = [number(2, 7), number(3, 300), number(4, 1)].concat();
+        let pair = [field(1, b"k"), numbers, field(5, b"value"), number(6, 3600)].concat();
         let header = field(1, &number(3, 301));
         let answer = frame(&[header.clone(), field(2, &pair), number(4, 1)].concat());
-        let expected = KeyValue { key: b"k".to_vec(), value: b"value".to_vec(), mod_revision: 300, version: 1 };
+        let expected = KeyValue {
+            key: b"k".to_vec(),
+            value: b"value".to_vec(),
+            create_revision: 7,
+            mod_revision: 300,
+            version: 1,
+            lease: 3600,
+        };
         assert_eq!(first_key(&answer), Ok(Some(expected)));
         assert_eq!(first_key(&frame(&header)), Ok(None));
         assert_eq!(counted(&frame(&[header, number(4, 7)].concat())), Ok((301, 7)));

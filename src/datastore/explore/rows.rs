@@ -1,0 +1,114 @@
+//! All that a store holds, or what changed in it, for those who move it elsewhere.
+
+use super::api::{Api, text};
+use super::sql::{Server, Sql, cell, number};
+use super::{Error, ROOT, Reader, Store, refused};
+use crate::datastore::check::bytes;
+use crate::datastore::copy::read::{self, Out, ReadError};
+use crate::datastore::copy::{Batch, Change, Gone, Row, Span};
+use crate::failure::{Failure, Kind};
+
+/// Rows that are asked for at first where an answer comes whole, the most and the bytes that one may come to.
+const PAGE: usize = 500;
+const MOST: usize = 20_000;
+const BYTES: usize = 8 << 20;
+
+impl Store<'_> {
+    /// What changed after a revision, each key once, as of the store's snapshot; after 0, everything. Ends early, without an error, where
+    /// nobody takes the rows any more.
+    ///
+    /// Deletions are known as far as the store is not compacted beyond `since`, which is an error but for 0.
+    pub async fn changes(&mut self, since: u64, out: &Out) -> Result<(), Error> {
+        let span = Span { since, revision: self.snapshot.revision };
+        if since > 0
+            && let Some(compacted) = self.snapshot.compacted.filter(|compacted| *compacted > since)
+        {
+            return Err(refused(format!(
+                "what was deleted since revision {since} is gone: the store is compacted to {compacted}"
+            )));
+        }
+        match &mut self.reader {
+            Reader::Api(api) => api.changes(span, out).await,
+            Reader::Sql(sql) => sql.changes(span, out).await,
+        }
+    }
+}
+
+impl Sql<'_> {
+    async fn changes(&mut self, span: Span, out: &Out) -> Result<(), Error> {
+        let seconds = self.seconds;
+        let read = match &mut self.server {
+            Server::Postgres(connection, _) => read::postgres(connection, span, out).await,
+            Server::Mysql(connection, _) => read::mysql(connection, span, out).await,
+            Server::Sqlite(..) => return self.pages(span, out).await,
+        };
+        match read {
+            Ok(()) | Err(ReadError::Gone(_)) => Ok(()),
+            Err(ReadError::Sql(error)) => Err(super::sql::said(error, seconds)),
+        }
+    }
+
+    /// The same of a file on the host, whose answers come whole. Pages are no one transaction: what was rewritten meanwhile is read as it was
+    /// as long as it is kept, and that it is makes sure of at the end.
+    async fn pages(&mut self, span: Span, out: &Out) -> Result<(), Error> {
+        let (mut from, mut limit) = (ROOT.to_owned(), PAGE);
+        let mut batch = Batch::new(out);
+        loop {
+            let (mut found, mut size) = (Vec::new(), 0);
+            self.each(read::page(span, &from, limit, "HEX(kine.value)"), |row| {
+                let value = bytes(cell(row, 6));
+                size += value.len();
+                let numbers = [1, 2, 3, 4, 5].map(|at| number(row, at));
+                found.push(read::change(cell(row, 0).to_owned(), numbers, value));
+            })
+            .await?;
+            let last = found.last().map(|change: &Change| change.key().to_owned());
+            let is_end = found.len() < limit;
+            for change in found {
+                if batch.push(change).await.is_err() {
+                    return Ok(());
+                }
+            }
+            match last {
+                Some(last) if !is_end => from = last,
+                _ => break,
+            }
+            limit = match size {
+                size if size > BYTES => (limit / 2).max(1),
+                size if size < BYTES / 4 => (limit * 2).min(MOST),
+                _ => limit,
+            };
+        }
+        let compacted = self.compacted().await?;
+        if compacted > span.revision {
+            let failure = Failure::new(Kind::Datastore, "the store was compacted while it was read");
+            return Err(Error::Store(failure.hint("run the same command again")));
+        }
+        let _taken = batch.end().await;
+        Ok(())
+    }
+}
+
+impl Api<'_> {
+    async fn changes(&self, span: Span, out: &Out) -> Result<(), Error> {
+        if span.since > 0 {
+            return Err(refused("what changed since a revision is not known of this store".into()));
+        }
+        let mut batch = Batch::new(out);
+        let taken = self
+            .each_page(ROOT, span.revision, false, async |pairs| {
+                for pair in pairs {
+                    let key = text(&pair.key);
+                    let (created, revision) = (pair.create_revision, pair.mod_revision);
+                    let row = Row { key, created, revision, lease: pair.lease, value: pair.value };
+                    batch.push(Change::Put(row)).await?;
+                }
+                Ok::<(), Gone>(())
+            })
+            .await?;
+        if taken.is_ok() {
+            let _taken = batch.end().await;
+        }
+        Ok(())
+    }
+}

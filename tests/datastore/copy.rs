@@ -1,0 +1,269 @@
+//! A store's content goes from engine to engine and stays what it is; what comes out is a store that kine goes on with.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use etcdless::cluster::kine::probe::Endpoint;
+use etcdless::config::Cluster;
+use etcdless::config::credentials::Credentials;
+use etcdless::datastore::Stores;
+use etcdless::datastore::copy::digest::Digest;
+use etcdless::datastore::copy::write::{BUMP, Sink};
+use etcdless::datastore::copy::{self, Change, Row, Span};
+use etcdless::datastore::explore::{self, Error, Place, Snapshot, foreign};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::servers::{Process, local, program, run, until};
+use crate::{mariadb_server, postgres_server};
+
+const KEYS: u64 = 5_000;
+
+/// Keys as an API server has them, some rewritten since they were made, some that end by themselves, values of any byte.
+fn rows() -> Vec<Change> {
+    (0..KEYS)
+        .map(|n| {
+            let value: Vec<u8> =
+                (0..(n % 97) as usize * 11).map(|at| ((n as usize * 7 + at * 13) % 256) as u8).collect();
+            let key = format!("/registry/{}/default/it's-{n}", if n % 3 == 0 { "events" } else { "configmaps" });
+            let revision = 10 + n * 2;
+            let created = if n % 2 == 0 { revision } else { revision - 1 };
+            Change::Put(Row { key, created, revision, lease: if n % 3 == 0 { 3600 } else { 0 }, value })
+        })
+        .collect()
+}
+
+async fn fill(sink: &mut Sink, changes: Vec<Change>) -> Digest {
+    let (out, mut into) = mpsc::channel(2);
+    let send = async move {
+        for batch in changes.chunks(700) {
+            out.send(batch.to_vec()).await.unwrap();
+        }
+    };
+    let mut told = 0;
+    let (written, ()) = tokio::join!(sink.fill(&mut into, |digest| told = digest.keys), send);
+    assert_eq!(told, KEYS);
+    written.unwrap()
+}
+
+/// Moves what a place holds into a sink; what that was, and at which revision it is to go on.
+async fn moved(from: &Place, sink: &mut Sink) -> (Digest, u64) {
+    let host = local().await;
+    let mut store = from.open(&host, 60).await.unwrap();
+    let digest = copy::copy(&mut store, sink, |_| ()).await.unwrap();
+    assert_eq!(sink.digest(Span::ALL).await.unwrap(), digest, "what was written is what was read");
+    let revision = store.snapshot.revision + BUMP;
+    sink.finish(revision).await.unwrap();
+    (digest, revision)
+}
+
+/// What kine is told of the cluster's store.
+fn endpoint(cluster: &Cluster, credentials: &Credentials) -> String {
+    let stores = Stores::of(cluster, std::slice::from_ref(credentials)).unwrap();
+    stores.iter().map(|(_, store)| store.endpoint.expose_secret().to_owned()).collect()
+}
+
+/// kine on an endpoint; where it listens.
+fn kine(folder: &Path, endpoint: &str) -> Option<(Process, Place)> {
+    let Some(binary) = std::env::var_os("ETCDLESS_KINE") else {
+        eprintln!("skipped: set ETCDLESS_KINE to the path of a kine binary");
+        return None;
+    };
+    let socket = folder.join("kine.sock");
+    let log = std::fs::File::create(folder.join("log")).unwrap();
+    let kine = Command::new(binary)
+        .arg(format!("--listen-address=unix://{}", socket.display()))
+        .arg(format!("--endpoint={endpoint}"))
+        .args(["--metrics-bind-address=0", "--compact-interval=0"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let process = Process::of(kine);
+    until("kine does not start", &folder.join("log"), || socket.exists());
+    let manifest = format!("spec: {{ containers: [{{ command: [a, --etcd-servers=unix://{}] }}] }}", socket.display());
+    Some((process, foreign::places(&manifest).unwrap().remove(0)))
+}
+
+/// What kine tells of a store that was filled.
+async fn kine_goes_on(folder: &Path, endpoint: &str, digest: &Digest, revision: u64) {
+    let Some((_kine, place)) = kine(folder, endpoint) else { return };
+    let host = local().await;
+    let mut sink = Sink::file().await.unwrap();
+    let mut store = place.open(&host, 60).await.unwrap();
+    // kine makes /registry/health at its start, with the first revision that is free.
+    assert_eq!(store.snapshot.revision, revision + 1, "{endpoint}");
+    assert_eq!(&copy::copy(&mut store, &mut sink, |_| ()).await.unwrap(), digest, "{endpoint}");
+    let key = "/registry/configmaps/default/it's-1";
+    let (mut versions, each) = (Vec::new(), |version: explore::Version| version.revision);
+    assert_eq!(store.history(key, |version| versions.push(each(version))).await.unwrap(), revision, "{endpoint}");
+    assert_eq!(versions, [12], "{endpoint}");
+    let Err(Error::Store(failure)) = store.at(key, Some(revision - 1)).await else { panic!("{endpoint}") };
+    assert!(failure.message.contains("compacted"), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn a_store_goes_from_engine_to_engine() {
+    let Some(postgres) = postgres_server::Server::start() else { return };
+    let Some(mariadb) = mariadb_server::Server::start(&[]).await else { return };
+    let of_postgres = postgres.cluster(json!({}));
+    let of_mariadb = mariadb.cluster(json!({}));
+    let on_postgres = explore::places(&of_postgres, &[postgres_server::credentials()]).remove(0);
+    let on_mariadb = explore::places(&of_mariadb, &[mariadb_server::credentials()]).remove(0);
+    let host = local().await;
+
+    let mut file = Sink::file().await.unwrap();
+    let begun = fill(&mut file, rows()).await;
+    assert_eq!(file.digest(Span::ALL).await.unwrap(), begun);
+    assert_eq!(file.digest(Span { since: 10 + KEYS, revision: u64::MAX >> 1 }).await.unwrap().keys, KEYS / 2 - 1);
+    file.finish(BUMP).await.unwrap();
+    let file = file.into_file().unwrap().close().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    if program("sqlite3").is_some() {
+        let path = file.path().display().to_string();
+        kine_goes_on(folder.path(), &format!("sqlite://{path}"), &begun, BUMP).await;
+        let on_file = explore::sqlite("main", path, Endpoint::Unix { socket: "/nowhere".into() });
+
+        let mut sink = Sink::open(&host, &on_postgres).await.unwrap();
+        let (digest, revision) = moved(&on_file, &mut sink).await;
+        assert_eq!(digest, begun);
+        drop(sink);
+        let shows = Snapshot { revision, compacted: Some(revision) };
+        assert_eq!(on_postgres.open(&host, 60).await.unwrap().snapshot, shows);
+        assert_eq!(postgres.sql("kine", "SELECT relname FROM pg_class WHERE relname = 'etcdless_copy'"), "");
+
+        let mut sink = Sink::open(&host, &on_mariadb).await.unwrap();
+        let (digest, next) = moved(&on_postgres, &mut sink).await;
+        assert_eq!((digest, next), (begun, revision + BUMP));
+        drop(sink);
+
+        let mut back = Sink::file().await.unwrap();
+        let (digest, last) = moved(&on_mariadb, &mut back).await;
+        assert_eq!((digest, last), (begun, next + BUMP));
+        let back = back.into_file().unwrap().close().await.unwrap();
+        let path = back.path().display().to_string();
+        kine_goes_on(tempfile::tempdir().unwrap().path(), &format!("sqlite://{path}"), &begun, last).await;
+        for (cluster, credentials, revision) in [
+            (&of_postgres, postgres_server::credentials(), revision),
+            (&of_mariadb, mariadb_server::credentials(), next),
+        ] {
+            let endpoint = endpoint(cluster, &credentials);
+            kine_goes_on(tempfile::tempdir().unwrap().path(), &endpoint, &begun, revision).await;
+        }
+    } else {
+        eprintln!("skipped: sqlite3 is not installed");
+    }
+}
+
+#[tokio::test]
+async fn what_changed_since_is_brought_over() {
+    let Some(postgres) = postgres_server::Server::start() else { return };
+    let Some(mariadb) = mariadb_server::Server::start(&[]).await else { return };
+    let from = explore::places(&postgres.cluster(json!({})), &[postgres_server::credentials()]).remove(0);
+    let into = explore::places(&mariadb.cluster(json!({})), &[mariadb_server::credentials()]).remove(0);
+    let host = local().await;
+    let mut sink = Sink::open(&host, &from).await.unwrap();
+    fill(&mut sink, rows()).await;
+    sink.finish(20_000).await.unwrap();
+    drop(sink);
+
+    let mut sink = Sink::open(&host, &into).await.unwrap();
+    let mut store = from.open(&host, 60).await.unwrap();
+    let since = store.snapshot.revision;
+    copy::copy(&mut store, &mut sink, |_| ()).await.unwrap();
+    // As kine writes: one is rewritten twice, one deleted, one new, one new and gone again.
+    postgres.sql(
+        "kine",
+        "INSERT INTO kine (name, created, deleted, create_revision, prev_revision, lease, value) VALUES
+         ('/registry/configmaps/default/it''s-1', 0, 0, 11, 12, 0, 'b'), ('/registry/configmaps/default/it''s-1', 0, 0, 11, 20001, 0, 'c'),
+         ('/registry/configmaps/default/it''s-2', 0, 1, 14, 14, 0, ''), ('/registry/pods/default/new', 1, 0, 0, 0, 0, 'new'),
+         ('/registry/pods/default/brief', 1, 0, 0, 0, 0, 'brief'), ('/registry/pods/default/brief', 0, 1, 20005, 20005, 0, '')",
+    );
+    let mut store = from.open(&host, 60).await.unwrap();
+    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), 4);
+    let mut store = from.open(&host, 60).await.unwrap();
+    let mut aside = Sink::file().await.unwrap();
+    let expected = copy::copy(&mut store, &mut aside, |_| ()).await.unwrap();
+    assert_eq!(expected.keys, KEYS);
+    assert_eq!(sink.digest(Span::ALL).await.unwrap(), expected);
+    // And once more changes nothing.
+    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), 4);
+    assert_eq!(sink.digest(Span::ALL).await.unwrap(), expected);
+
+    // Deletions that were compacted away cannot be known.
+    postgres.sql("kine", "UPDATE kine SET prev_revision = 20003 WHERE name = 'compact_rev_key'");
+    let mut store = from.open(&host, 60).await.unwrap();
+    let Err(Error::Store(failure)) = copy::catch_up(&mut store, since, &mut sink).await else { panic!("it goes on") };
+    assert!(failure.message.contains("compacted to 20003"), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn nobody_s_data_is_replaced_and_a_copy_that_was_cut_off_is() {
+    let Some(postgres) = postgres_server::Server::start() else { return };
+    let Some(mariadb) = mariadb_server::Server::start(&[]).await else { return };
+    let host = local().await;
+    for place in [
+        explore::places(&postgres.cluster(json!({})), &[postgres_server::credentials()]).remove(0),
+        explore::places(&mariadb.cluster(json!({})), &[mariadb_server::credentials()]).remove(0),
+    ] {
+        let mut sink = Sink::open(&host, &place).await.unwrap();
+        fill(&mut sink, rows()).await;
+        drop(sink);
+        let mut sink = Sink::open(&host, &place).await.unwrap();
+        assert_eq!(sink.digest(Span::ALL).await.unwrap().keys, 0);
+        fill(&mut sink, rows()).await;
+        sink.finish(BUMP).await.unwrap();
+        let Err(Error::Store(failure)) = Sink::open(&host, &place).await.map(drop) else { panic!("it is emptied") };
+        assert_eq!(failure.message, "the database is not empty: it holds 5000 keys of an API server's");
+    }
+}
+
+/// The tables that are made here are those that kine makes.
+#[tokio::test]
+async fn tables_are_kine_s_own() {
+    let Some(postgres) = postgres_server::Server::start() else { return };
+    let Some(mariadb) = mariadb_server::Server::start(&[]).await else { return };
+    let Some(sqlite3) = program("sqlite3") else { return eprintln!("skipped: sqlite3 is not installed") };
+    let host = local().await;
+    let of_postgres = postgres.cluster(json!({}));
+    let of_mariadb = mariadb.cluster(json!({}));
+    let credentials = [postgres_server::credentials(), mariadb_server::credentials()];
+    let columns = |table: &str| {
+        format!(
+            "SELECT column_name || ' ' || data_type || ' ' || coalesce(collation_name, '') || is_nullable FROM \
+                 information_schema.columns WHERE table_name = '{table}' ORDER BY 1; SELECT replace(indexdef, '{table}.', '') FROM pg_indexes \
+                 WHERE tablename = '{table}' ORDER BY 1"
+        )
+    };
+    drop(Sink::open(&host, &explore::places(&of_postgres, &credentials[..1]).remove(0)).await.unwrap());
+    let ours = postgres.sql("kine", &columns("kine"));
+    postgres.sql("kine", "DROP TABLE kine");
+    let folder = tempfile::tempdir().unwrap();
+    let Some((process, _)) = kine(folder.path(), &endpoint(&of_postgres, &credentials[0])) else { return };
+    drop(process);
+    assert_eq!(ours, postgres.sql("kine", &columns("kine")));
+
+    drop(Sink::open(&host, &explore::places(&of_mariadb, &credentials[1..]).remove(0)).await.unwrap());
+    let ours = mariadb.table().await;
+    mariadb.sql("DROP TABLE kine.kine").await;
+    let folder = tempfile::tempdir().unwrap();
+    let Some((process, _)) = kine(folder.path(), &endpoint(&of_mariadb, &credentials[1])) else { return };
+    drop(process);
+    assert_eq!(ours, mariadb.table().await);
+
+    let schema = |path: &Path| {
+        let text = run(Command::new(&sqlite3).arg(path).arg(".schema --nosys"));
+        // Names of columns and types, whatever is between them.
+        let text: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+        let mut parts: Vec<String> = text.replace("IFNOTEXISTS", "").split(';').map(str::to_owned).collect();
+        parts.sort();
+        parts
+    };
+    let file = Sink::file().await.unwrap().into_file().unwrap().close().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kine.db");
+    let Some((process, _)) = kine(folder.path(), &format!("sqlite://{}", path.display())) else { return };
+    drop(process);
+    assert_eq!(schema(&file.path()), schema(&path));
+}
