@@ -1,6 +1,7 @@
 //! The command line: types only.
 
 mod assets;
+pub mod backup;
 pub mod datastore;
 mod init;
 mod join;
@@ -10,6 +11,7 @@ pub mod mirror;
 mod remove;
 mod render;
 mod reset;
+mod restore;
 mod status;
 mod target;
 mod unlock;
@@ -22,6 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::ui::Format;
 
 pub use assets::{Assets, Overlay};
+pub use backup::Backup;
 pub use init::Init;
 pub use join::Join;
 pub use kubeconfig::Kubeconfig;
@@ -29,6 +32,7 @@ pub use kubectl::Kubectl;
 pub use remove::Remove;
 pub use render::Render;
 pub use reset::Reset;
+pub use restore::Restore;
 pub use status::Status;
 pub use target::{Description, Login, Pace, Show, Target};
 pub use unlock::Unlock;
@@ -75,6 +79,10 @@ pub enum Command {
     /// The SQL database that holds the state.
     #[command(subcommand)]
     Datastore(datastore::Datastore),
+    /// Write all that a cluster is made of into one file; `ls` shows what a file holds, `timer` does it every night.
+    Backup(Backup),
+    /// Bring a cluster back from a backup, on fresh hosts or on its own, whatever the engine; --verify proves a file.
+    Restore(Restore),
     /// What a site without internet needs: lists, one file with everything, registries.
     #[command(subcommand)]
     Mirror(mirror::Mirror),

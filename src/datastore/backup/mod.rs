@@ -12,6 +12,7 @@
 //! Each entry says which may come next, so that a damaged or missing one has a name.
 
 mod crypt;
+pub mod host;
 mod read;
 mod rows;
 mod write;
