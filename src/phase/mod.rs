@@ -9,6 +9,7 @@ pub mod join;
 pub mod kine;
 mod kubectl;
 pub mod kubelet;
+pub mod migrate;
 pub mod needs;
 pub mod network;
 pub mod node;

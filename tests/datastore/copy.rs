@@ -35,14 +35,14 @@ fn rows() -> Vec<Change> {
 }
 
 async fn fill(sink: &mut Sink, changes: Vec<Change>) -> Digest {
-    let (out, mut into) = mpsc::channel(2);
+    let (out, into) = mpsc::channel(2);
     let send = async move {
         for batch in changes.chunks(700) {
             out.send(batch.to_vec()).await.unwrap();
         }
     };
     let mut told = 0;
-    let (written, ()) = tokio::join!(sink.fill(&mut into, |digest| told = digest.keys), send);
+    let (written, ()) = tokio::join!(sink.fill(into, |digest| told = digest.keys), send);
     assert_eq!(told, KEYS);
     written.unwrap()
 }
@@ -191,11 +191,24 @@ async fn what_changed_since_is_brought_over() {
     assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), 4);
     assert_eq!(sink.digest(Span::ALL).await.unwrap(), expected);
 
-    // Deletions that were compacted away cannot be known.
-    postgres.sql("kine", "UPDATE kine SET prev_revision = 20003 WHERE name = 'compact_rev_key'");
+    // A deletion that was compacted away is known by what is not there any more.
+    postgres.sql("kine", "DELETE FROM kine WHERE name LIKE '%it''s-3'; UPDATE kine SET prev_revision = 20003 WHERE name = 'compact_rev_key'");
     let mut store = from.open(&host, 60).await.unwrap();
-    let Err(Error::Store(failure)) = copy::catch_up(&mut store, since, &mut sink).await else { panic!("it goes on") };
-    assert!(failure.message.contains("compacted to 20003"), "{}", failure.message);
+    assert!(!store.knows(since));
+    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), 5);
+    let mut aside = Sink::file().await.unwrap();
+    let mut store = from.open(&host, 60).await.unwrap();
+    let expected = copy::copy(&mut store, &mut aside, |_| ()).await.unwrap();
+    assert_eq!((expected.keys, sink.digest(Span::ALL).await.unwrap()), (KEYS - 1, expected));
+
+    // Where one side fails, the other ends as well.
+    mariadb.sql("DROP TABLE kine.kine").await;
+    let mut store = from.open(&host, 60).await.unwrap();
+    let Err(Error::Store(failure)) = copy::copy(&mut store, &mut sink, |_| ()).await else { panic!("it goes on") };
+    assert!(failure.message.contains("doesn't exist"), "{}", failure.message);
+    let mut store = from.open(&host, 60).await.unwrap();
+    postgres.sql("kine", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'etcdless'");
+    assert!(copy::copy(&mut store, &mut aside, |_| ()).await.is_err());
 }
 
 #[tokio::test]

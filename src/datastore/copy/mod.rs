@@ -6,11 +6,14 @@ pub mod digest;
 pub mod read;
 pub mod write;
 
+use std::collections::HashSet;
+
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use self::digest::Digest;
 use self::write::Sink;
-use crate::datastore::explore::{Error, Store};
+use crate::datastore::explore::{Error, ROOT, Store};
 
 /// A key that lives, as kine and etcd keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,10 +131,10 @@ const UNDER_WAY: usize = 4;
 
 /// Fills an empty store with all that another holds, and says what that was; `each` is told how much is written.
 pub async fn copy(from: &mut Store<'_>, into: &mut Sink, each: impl FnMut(&Digest)) -> Result<Digest, Error> {
-    let (out, mut rows) = mpsc::channel(UNDER_WAY);
-    // Who reads lets go of the channel when it ends, and who writes as well.
-    let read = async move { from.changes(0, &out).await };
-    let written = async move { into.fill(&mut rows, each).await };
+    let (out, rows) = mpsc::channel(UNDER_WAY);
+    let read = async { from.changes(0, &out).await.map(|()| drop(out)) };
+    // Each lets go of its end of the channel when it fails, so that the other ends as well.
+    let written = async move { into.fill(rows, each).await };
     let (read, written) = tokio::join!(read, written);
     // A reader that ends for want of a writer tells nothing of why.
     let written = written?;
@@ -140,10 +143,15 @@ pub async fn copy(from: &mut Store<'_>, into: &mut Sink, each: impl FnMut(&Diges
 
 /// Writes what changed in a store since a revision into another, and says how many keys that were.
 pub async fn catch_up(from: &mut Store<'_>, since: u64, into: &mut Sink) -> Result<u64, Error> {
+    // Read first: both may be one long list.
+    let gone = if from.knows(since) { Vec::new() } else { gone(from, into).await? };
     let (out, mut rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
-    let read = async move { from.changes(since, &out).await };
+    let read = async { from.changes(since, &out).await.map(|()| drop(out)) };
     let written = async move {
-        let mut many = 0;
+        let mut many = gone.len() as u64;
+        for gone in gone.chunks(ROWS) {
+            into.apply(gone).await?;
+        }
         while let Some(changes) = rows.recv().await {
             into.apply(&changes).await?;
             many += changes.len() as u64;
@@ -153,4 +161,20 @@ pub async fn catch_up(from: &mut Store<'_>, since: u64, into: &mut Sink) -> Resu
     let (read, written) = tokio::join!(read, written);
     let written = written?;
     read.map(|()| written)
+}
+
+/// The keys that one store has and the other, which they came from, has no more. A name is known by half of its SHA-256.
+async fn gone(from: &mut Store<'_>, into: &mut Sink) -> Result<Vec<Change>, Error> {
+    let hash = |name: &str| Sha256::digest(name)[..16].to_vec();
+    let mut living = HashSet::new();
+    from.keys(ROOT, |page| living.extend(page.iter().map(|entry| hash(&entry.key)))).await?;
+    let revision = from.snapshot.revision;
+    let mut gone = Vec::new();
+    let each = |key: String| {
+        if !living.contains(&hash(&key)) {
+            gone.push(Change::Deleted { key, revision });
+        }
+    };
+    into.names(each).await?;
+    Ok(gone)
 }

@@ -75,6 +75,43 @@ impl From<Gone> for ReadError {
     }
 }
 
+/// The statement for the names of keys that live.
+fn names() -> AssertSqlSafe<String> {
+    let sql = sql(Span::ALL, &key::after(ROOT), "", "kine.value");
+    AssertSqlSafe(sql.replace(&COLUMNS.replace("{value}", "kine.value"), "kine.name") + " WHERE kine.deleted = 0")
+}
+
+/// The names of keys that live, of PostgreSQL.
+pub async fn names_of_postgres(connection: &mut PgConnection, mut each: impl FnMut(String)) -> Result<(), sqlx::Error> {
+    let mut rows = sqlx::query(names()).persistent(false).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        each(row.try_get(0)?);
+    }
+    Ok(())
+}
+
+/// The names of keys that live, of MySQL or MariaDB.
+pub async fn names_of_mysql(connection: &mut MySqlConnection, mut each: impl FnMut(String)) -> Result<(), sqlx::Error> {
+    let mut rows = sqlx::query(names()).persistent(false).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let name: Vec<u8> = row.try_get_unchecked(0)?;
+        each(String::from_utf8_lossy(&name).into_owned());
+    }
+    Ok(())
+}
+
+/// The names of keys that live, of a SQLite file that is here.
+pub async fn names_of_sqlite(
+    connection: &mut SqliteConnection,
+    mut each: impl FnMut(String),
+) -> Result<(), sqlx::Error> {
+    let mut rows = sqlx::query(names()).persistent(false).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        each(row.try_get(0)?);
+    }
+    Ok(())
+}
+
 /// Reads of PostgreSQL, in the transaction that is open.
 pub async fn postgres(connection: &mut PgConnection, span: Span, out: &Out) -> Result<(), ReadError> {
     let mut rows = sqlx::query(statement(span)).persistent(false).fetch(connection);

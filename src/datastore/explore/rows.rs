@@ -17,20 +17,18 @@ impl Store<'_> {
     /// What changed after a revision, each key once, as of the store's snapshot; after 0, everything. Ends early, without an error, where
     /// nobody takes the rows any more.
     ///
-    /// Deletions are known as far as the store is not compacted beyond `since`, which is an error but for 0.
+    /// What was deleted is told as far as it is known, which a store that is compacted beyond `since` does not: see [`Self::knows`].
     pub async fn changes(&mut self, since: u64, out: &Out) -> Result<(), Error> {
         let span = Span { since, revision: self.snapshot.revision };
-        if since > 0
-            && let Some(compacted) = self.snapshot.compacted.filter(|compacted| *compacted > since)
-        {
-            return Err(refused(format!(
-                "what was deleted since revision {since} is gone: the store is compacted to {compacted}"
-            )));
-        }
         match &mut self.reader {
             Reader::Api(api) => api.changes(span, out).await,
             Reader::Sql(sql) => sql.changes(span, out).await,
         }
+    }
+
+    /// Whether it still knows all that was deleted since a revision.
+    pub fn knows(&self, since: u64) -> bool {
+        self.snapshot.compacted.is_some_and(|compacted| compacted <= since)
     }
 }
 

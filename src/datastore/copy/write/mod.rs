@@ -127,7 +127,7 @@ impl Sink {
     /// Writes everything that comes into an empty store, and says what that was. `each` is told of every batch that is written.
     pub async fn fill(
         &mut self,
-        rows: &mut mpsc::Receiver<Vec<Change>>,
+        mut rows: mpsc::Receiver<Vec<Change>>,
         mut each: impl FnMut(&Digest),
     ) -> Result<Digest, explore::Error> {
         let mut digest = Digest::default();
@@ -161,6 +161,21 @@ impl Sink {
         });
         read?;
         Ok(digest)
+    }
+
+    /// The names of its keys, without those of kine's own bookkeeping.
+    pub async fn names(&mut self, mut each: impl FnMut(String)) -> Result<(), explore::Error> {
+        let each = |name: String| {
+            if !BOOKKEEPING.contains(&name.as_str()) {
+                each(name);
+            }
+        };
+        match &mut self.0 {
+            Store::Postgres(connection, _) => read::names_of_postgres(connection, each).await,
+            Store::Mysql(connection, _) => read::names_of_mysql(connection, each).await,
+            Store::File(file) => read::names_of_sqlite(file.connection(), each).await,
+        }
+        .map_err(failed)
     }
 
     async fn read(&mut self, span: Span, out: Out) -> Result<(), explore::Error> {

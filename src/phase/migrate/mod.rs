@@ -1,0 +1,274 @@
+//! Moving a cluster to another store, as its control planes see it: the files of both stores beside each other, API servers that stop for a
+//! moment, and the switch.
+//!
+//! One control plane decides. The others are held first, so that none of them can come back on the old store once that one serves the new;
+//! until it has committed, a timer of its own puts the old files back at the end of the freeze's time, and so does every boot. Whatever ends
+//! in between, all API servers that run use one and the same store.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Plan, Planned};
+use super::{Step, runner};
+use crate::datastore::explore::foreign::MANIFEST as API_SERVER;
+use crate::failure::{Failure, Kind};
+use crate::op::{Decision, File, Op, Script};
+use crate::remote::{Query, Question};
+
+/// Where a control plane keeps what it needs for the switch; root's alone.
+pub const FOLDER: &str = "/var/lib/etcdless/migration";
+
+const SWITCH: &str = include_str!("scripts/switch.sh");
+
+/// Puts back what served, at the end of the freeze's time, and at a boot in between.
+const THAW: &str = "# Written by etcdless, for the time of a migration.\n[Unit]\nDescription=The cluster's store, where a migration was cut off\n\n\
+    [Service]\nType=oneshot\nExecStart=/var/lib/etcdless/migration/switch resume\nRestart=on-failure\nRestartSec=5\n\n\
+    [Install]\nWantedBy=multi-user.target\n";
+const THAW_UNIT: &str = "/etc/systemd/system/etcdless-thaw.service";
+
+/// Seconds that programs may take to end, and an API server to become ready.
+const END: u64 = 300;
+const READY: u64 = 240;
+
+/// Which of the two stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Which {
+    /// The one that the migration began with.
+    Old,
+    /// The one that it leads to.
+    New,
+}
+
+impl Which {
+    /// As scripts take it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::New => "new",
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        [Self::Old, Self::New].into_iter().find(|which| which.name() == name)
+    }
+}
+
+/// How far a control plane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// No migration is known.
+    None,
+    /// The files are there, nothing has changed.
+    Staged,
+    /// No API server runs, and this store's is put back in time.
+    Frozen(Which),
+    /// No API server runs, and another control plane decides.
+    Held,
+    /// Files are put in place, or were meant to be.
+    Committed(Which),
+    /// It serves this store.
+    On(Which),
+}
+
+impl State {
+    fn parse(text: &str) -> Option<Self> {
+        let (word, which) =
+            text.trim().split_once(' ').map_or((text.trim(), None), |(word, rest)| (word, Which::of(rest)));
+        Some(match (word, which) {
+            ("", None) => Self::None,
+            ("staged", None) => Self::Staged,
+            ("held", None) => Self::Held,
+            ("frozen", Some(which)) => Self::Frozen(which),
+            ("committed", Some(which)) => Self::Committed(which),
+            ("on", Some(which)) => Self::On(which),
+            _ => return None,
+        })
+    }
+}
+
+/// What a migration is about, as every control plane keeps it. No secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Tells migrations apart.
+    pub id: String,
+    /// The description of the cluster before, and after.
+    pub old: String,
+    /// After.
+    pub new: String,
+    /// Of each store that moves, by shard: the revision that the new one begins at. What is above was written to it.
+    #[serde(default)]
+    pub begins: Vec<(String, u64)>,
+}
+
+/// What a control plane knows of a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// How far it is.
+    pub state: State,
+    /// What it is about; none where there is no migration.
+    pub record: Option<Record>,
+}
+
+/// Looks.
+pub async fn look(host: &impl Query, label: &str) -> Result<Seen, Failure> {
+    let script = "cat -- \"$1/state\" 2>/dev/null || :; printf '\\036'; cat -- \"$1/record.json\" 2>/dev/null || :";
+    let deadline = std::time::Duration::from_secs(20);
+    let question = Question { script, args: vec![FOLDER.into()], input: Vec::new(), deadline };
+    let answer = host.ask(question).await.map_err(|error| Failure::new(runner::kind(&error), error.to_string()))?;
+    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let (state, record) = text.split_once('\x1e').unwrap_or_default();
+    let unreadable =
+        || Failure::new(Kind::Unhealthy, format!("what {label} keeps of a migration in {FOLDER} cannot be read"));
+    let record = if record.is_empty() { None } else { Some(serde_json::from_str(record).map_err(|_| unreadable())?) };
+    Ok(Seen { state: State::parse(state).ok_or_else(unreadable)?, record })
+}
+
+/// What a control plane is to have for the other store.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Files as they are to be.
+    pub files: Vec<File>,
+    /// Files that the other store does not have.
+    pub absent: BTreeSet<String>,
+}
+
+impl Change {
+    /// Every path that it is about, the API server's manifest among them.
+    fn paths(&self) -> Vec<String> {
+        let own = self.files.iter().map(|file| file.path.clone());
+        let all: BTreeSet<String> = own.chain(self.absent.iter().cloned()).chain([API_SERVER.to_owned()]).collect();
+        all.into_iter().collect()
+    }
+}
+
+/// Both stores' files side by side, and the program that switches between them. Changes nothing that runs.
+pub fn stage(host: &str, change: &Change, record: &Record) -> Result<Plan, Failure> {
+    let kept = keep(record)?;
+    let args = [vec![FOLDER.to_owned()], change.paths()].concat();
+    let mut steps = vec![
+        ("folder", "make a folder for the migration".to_owned(), Op::Directory { path: FOLDER.into(), mode: 0o700 }),
+        ("switch", "place the program that switches".into(), file(format!("{FOLDER}/switch"), 0o700, SWITCH)),
+        ("thaw", "place what goes back by itself".into(), file(THAW_UNIT.into(), 0o644, THAW)),
+        (
+            "kept",
+            "keep the files of the store that serves".into(),
+            script(include_str!("scripts/stage.sh"), args, 60, &record.id),
+        ),
+    ];
+    let staged = |file: &File| File { path: format!("{FOLDER}/new{}", file.path), ..file.clone() };
+    let files = change.files.iter().map(|new| ("file", format!("stage {}", new.path), Op::File(staged(new))));
+    steps.extend(files);
+    let without = change.absent.iter().map(|path| {
+        let op = Op::Absent { path: format!("{FOLDER}/new{path}") };
+        ("without", format!("stage that {path} goes"), op)
+    });
+    steps.extend(without);
+    steps.push(("record", "keep what the migration is about".into(), kept));
+    Ok(plan(host, steps))
+}
+
+/// What the migration is about is known by a control plane.
+pub fn noted(host: &str, record: &Record) -> Result<Plan, Failure> {
+    Ok(plan(host, vec![("record", "keep what the migration is about".into(), keep(record)?)]))
+}
+
+fn keep(record: &Record) -> Result<Op, Failure> {
+    let text = serde_json::to_string(record).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    Ok(file(format!("{FOLDER}/record.json"), 0o600, &text))
+}
+
+/// The API server stops; what serves is back after `seconds` unless somebody says otherwise.
+pub fn freeze(host: &str, serves: Which, seconds: u64, run: &str) -> Plan {
+    let args = vec![FOLDER.to_owned(), seconds.to_string(), serves.name().into()];
+    let title = format!("stop the API server, for {seconds} s at most");
+    plan(host, vec![("frozen", title, script(include_str!("scripts/freeze.sh"), args, END, run))])
+}
+
+/// From now on another control plane decides.
+pub fn hold(host: &str, run: &str) -> Plan {
+    let op = script(include_str!("scripts/hold.sh"), vec![FOLDER.into()], 60, run);
+    plan(host, vec![("held", "leave the decision to the first control plane".into(), op)])
+}
+
+/// The one that decides goes to a store, unless its time is over.
+pub fn commit(host: &str, to: Which, address: &str, run: &str) -> Plan {
+    switched(host, "commit", to, address, run)
+}
+
+/// Another one goes where the first is.
+pub fn follow(host: &str, to: Which, address: &str, run: &str) -> Plan {
+    switched(host, "follow", to, address, run)
+}
+
+fn switched(host: &str, verb: &str, to: Which, address: &str, run: &str) -> Plan {
+    let text = "exec \"$1/switch\" \"$2\" \"$3\"";
+    let args = [FOLDER, verb, to.name()].map(str::to_owned).to_vec();
+    let ready = script(include_str!("scripts/ready.sh"), vec![address.into(), READY.to_string()], READY + 30, run);
+    plan(
+        host,
+        vec![
+            ("switched", format!("go to the {} store", to.name()), script(text, args, END, run)),
+            ("ready", "wait for the API server".into(), ready),
+        ],
+    )
+}
+
+/// Nothing of the migration stays on the host.
+pub fn finish(host: &str, run: &str) -> Plan {
+    let op = script(include_str!("scripts/finish.sh"), vec![FOLDER.into()], 60, run);
+    plan(host, vec![("finished", "remove what the way back needs".into(), op)])
+}
+
+fn file(path: String, mode: u32, text: &str) -> Op {
+    Op::File(File::new(path, mode, text))
+}
+
+fn script(text: &'static str, args: Vec<String>, seconds: u64, run: &str) -> Op {
+    Op::Script(Script {
+        text: text.into(),
+        args,
+        creates: Vec::new(),
+        watches: Vec::new(),
+        of: run.to_owned(),
+        seconds,
+    })
+}
+
+/// One step after the other.
+fn plan(host: &str, steps: Vec<(&str, String, Op)>) -> Plan {
+    let mut before: Option<String> = None;
+    let planned = steps.into_iter().enumerate().map(|(number, (name, title, op))| {
+        let id = if name == "file" || name == "without" {
+            format!("migrate/{name}-{number}")
+        } else {
+            format!("migrate/{name}")
+        };
+        let step = Step::new(id.clone(), title, op).after(before.replace(id));
+        Planned { step, decision: Decision::Change("the cluster moves".into()) }
+    });
+    Plan { host: host.to_owned(), steps: planned.collect(), proxy: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_read() {
+        for (text, state) in [
+            ("", Some(State::None)),
+            ("staged\n", Some(State::Staged)),
+            ("frozen old\n", Some(State::Frozen(Which::Old))),
+            ("held\n", Some(State::Held)),
+            ("committed new\n", Some(State::Committed(Which::New))),
+            ("on new\n", Some(State::On(Which::New))),
+            ("on\n", None),
+            ("on both\n", None),
+            ("asleep", None),
+        ] {
+            assert_eq!(State::parse(text), state, "{text:?}");
+        }
+    }
+}
