@@ -3,6 +3,8 @@
 //! `cargo insta review`, or INSTA_UPDATE=always, takes over a change that is meant.
 #![expect(clippy::unwrap_used)]
 
+#[path = "cluster/migration.rs"]
+mod migration;
 #[path = "cluster/programs.rs"]
 mod programs;
 

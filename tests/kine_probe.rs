@@ -1,6 +1,7 @@
 //! The probe of kine against a real kine where `ETCDLESS_KINE` names one, and against endpoints that are none.
 #![expect(clippy::unwrap_used, clippy::print_stderr)]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,17 +20,22 @@ impl Query for Here {
     }
 
     async fn ask(&self, question: Question) -> Result<Output, RemoteError> {
-        Ok(sh(question.script, &question.args))
+        Ok(sh(question.script, &question.args, &question.input))
     }
 }
 
-fn sh(script: &str, args: &[String]) -> Output {
-    let output = Command::new("sh").args(["-c", script, "sh"]).args(args).stdin(Stdio::null()).output().unwrap();
+fn sh(script: &str, args: &[String], input: &[u8]) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    // One that ends without reading it is no error here.
+    drop(shell.stdin.take().unwrap().write_all(input));
+    let output = shell.wait_with_output().unwrap();
     Output { status: output.status.code().unwrap(), stdout: output.stdout, stderr: output.stderr }
 }
 
 fn run(script: &Script) -> (i32, String, String) {
-    let output = sh(&script.text, &script.args);
+    let output = sh(&script.text, &script.args, &[]);
     (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 

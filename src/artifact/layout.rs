@@ -46,7 +46,7 @@ pub(super) fn front(images: &[Named<'_>]) -> [(&'static str, Vec<u8>); 2] {
 }
 
 /// The header of a file that everybody may read.
-pub(super) fn header(name: &str, size: u64) -> Vec<u8> {
+pub(crate) fn header(name: &str, size: u64) -> Vec<u8> {
     header_of(name, size, 0o644)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod kine;
 pub mod kubeadm;
+pub mod migration;
 pub mod network;
 pub mod node;
 pub mod versions;

@@ -398,8 +398,7 @@ impl<'a> Restoring<'a> {
                 there => {
                     let message = format!("{label} has the store {} already: {}", shard.name, there.join(", "));
                     return Err(Failure::new(Kind::Datastore, message)
-                        .hint("put the files into another folder, or remove them if nobody needs them; etcdless removes no data")
-);
+                        .hint("put the files into another folder, or remove them if nobody needs them; etcdless removes no data"));
                 }
             }
         } else {

@@ -14,12 +14,12 @@ use serde_json::Value;
 use super::{LISTENERS, assets, cluster, init_cases, kine_case, node, process};
 
 #[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
-fn skipped(what: &str, why: &str) {
+pub(super) fn skipped(what: &str, why: &str) {
     eprintln!("SKIPPED {what}: {why}");
 }
 
 /// The kubeadm that ETCDLESS_KUBEADM names, or every one that the lab has built.
-fn kubeadms() -> Vec<(PathBuf, Version)> {
+pub(super) fn kubeadms() -> Vec<(PathBuf, Version)> {
     let lab = std::env::var("LAB").unwrap_or_else(|_| "/var/tmp/etcdless-lab".into());
     let found: Vec<PathBuf> = match std::env::var("ETCDLESS_KUBEADM") {
         Ok(path) => vec![path.into()],
@@ -38,7 +38,7 @@ fn version(kubeadm: &Path) -> Version {
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-fn assert_ran(output: &Output, what: &str) {
+pub(super) fn assert_ran(output: &Output, what: &str) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{what}: {}{}", text(&output.stdout), text(&output.stderr));
 }
@@ -113,7 +113,7 @@ fn kubeadm_adds_the_sidecar() {
 }
 
 /// Older kubeadms put what a dry run makes into a folder of a random name.
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+pub(super) fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     let paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     let here = paths.iter().find(|path| path.file_name().is_some_and(|file| file == name)).cloned();
     here.or_else(|| paths.iter().filter(|path| path.is_dir()).find_map(|path| find(path, name)))

@@ -74,7 +74,10 @@ impl Server {
         }
         let process = start(&program("mariadbd").unwrap(), &args, &log);
         let server = Self { folder, port, _process: process };
-        until("MariaDB does not start", &log, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let socket = server.path("sock");
+        until("MariaDB does not start", &log, || {
+            socket.exists() && std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         let password = PASSWORD.replace('\'', "''");
         server.sql("CREATE DATABASE kine").await;
         server.sql(&format!("CREATE USER kine@'%' IDENTIFIED BY '{password}'")).await;

@@ -2,6 +2,7 @@
 //!
 //! Only what lives is moved, each key with the revision of its last change. History stays behind: whoever watches lists again.
 
+pub mod delta;
 pub mod digest;
 pub mod read;
 pub mod write;
@@ -60,6 +61,23 @@ impl Change {
             Self::Deleted { .. } => None,
         }
     }
+
+    /// When it happened.
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Put(row) => row.revision,
+            Self::Deleted { revision, .. } => *revision,
+        }
+    }
+}
+
+/// Whether a store told all that was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletions {
+    /// All of it.
+    Told,
+    /// It was compacted since.
+    Unknown,
 }
 
 /// Which revisions are looked at.
@@ -132,35 +150,37 @@ const UNDER_WAY: usize = 4;
 /// Fills an empty store with all that another holds, and says what that was; `each` is told how much is written.
 pub async fn copy(from: &mut Store<'_>, into: &mut Sink, each: impl FnMut(&Digest)) -> Result<Digest, Error> {
     let (out, rows) = mpsc::channel(UNDER_WAY);
-    let read = async { from.changes(0, &out).await.map(|()| drop(out)) };
+    let read = async { from.changes(0, &out).await.inspect(|_| drop(out)) };
     // Each lets go of its end of the channel when it fails, so that the other ends as well.
     let written = async move { into.fill(rows, each).await };
     let (read, written) = tokio::join!(read, written);
     // A reader that ends for want of a writer tells nothing of why.
     let written = written?;
-    read.map(|()| written)
+    read.map(|_| written)
 }
 
 /// Writes what changed in a store since a revision into another, and says how many keys that were.
 pub async fn catch_up(from: &mut Store<'_>, since: u64, into: &mut Sink) -> Result<u64, Error> {
-    // Read first: both may be one long list.
-    let gone = if from.knows(since) { Vec::new() } else { gone(from, into).await? };
-    let (out, mut rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
-    let read = async { from.changes(since, &out).await.map(|()| drop(out)) };
-    let written = async move {
-        let mut many = gone.len() as u64;
-        for gone in gone.chunks(ROWS) {
-            into.apply(gone).await?;
-        }
+    let (out, rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
+    let read = async { from.changes(since, &out).await.inspect(|_| drop(out)) };
+    let written = async {
+        let (mut rows, mut many) = (rows, 0);
         while let Some(changes) = rows.recv().await {
             into.apply(&changes).await?;
             many += changes.len() as u64;
         }
         Ok::<u64, Error>(many)
     };
-    let (read, written) = tokio::join!(read, written);
-    let written = written?;
-    read.map(|()| written)
+    let (told, written) = tokio::join!(read, written);
+    let mut many = written?;
+    if told? == Deletions::Unknown {
+        let gone = gone(from, into).await?;
+        for gone in gone.chunks(ROWS) {
+            into.apply(gone).await?;
+        }
+        many += gone.len() as u64;
+    }
+    Ok(many)
 }
 
 /// The keys that one store has and the other, which they came from, has no more. A name is known by half of its SHA-256.

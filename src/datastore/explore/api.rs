@@ -121,13 +121,17 @@ impl Api<'_> {
     pub(super) async fn kept(&self, key: &str, revision: u64) -> Result<Kept, Error> {
         let (mut compacted, mut watched) = (0, self.watch(key, 1).await?);
         if let Some(oldest) = watched.compacted {
-            (compacted, watched) = (oldest, self.watch(key, oldest + 1).await?);
+            // etcd answers no watch that begins in the future, as the one after it may be; kine none that begins with it.
+            (compacted, watched) = (oldest, self.watch(key, oldest).await?);
+            if watched.compacted == Some(oldest) {
+                watched = self.watch(key, oldest + 1).await?;
+            }
         }
         if let Some(why) = watched.compacted.map(|_| "it was compacted meanwhile".to_owned()).or(watched.refused) {
             return Err(self.refused(&why));
         }
         let mut changes = watched.changes;
-        changes.retain(|change| change.pair.mod_revision <= revision);
+        changes.retain(|change| (compacted + 1..=revision).contains(&change.pair.mod_revision));
         if compacted > 0
             && let Some(first) = self.at(key, compacted).await?
         {
@@ -139,7 +143,7 @@ impl Api<'_> {
     }
 
     async fn watch(&self, key: &str, revision: u64) -> Result<frame::Watched, Error> {
-        let answer = probe::watch(self.host, &self.endpoint, (key.as_bytes(), revision), self.seconds).await;
+        let answer = probe::watch(self.host, &self.endpoint, (key.as_bytes(), b"", revision), self.seconds).await;
         let answer = answer.map_err(|error| self.failed(error))?;
         frame::read_watch(&answer).map_err(|error| self.refused(&error.to_string()))
     }
@@ -150,7 +154,7 @@ impl Api<'_> {
         frame::read_page(&answer).map_err(|error| self.refused(&error.to_string()))
     }
 
-    fn failed(&self, error: ProbeError) -> Error {
+    pub(super) fn failed(&self, error: ProbeError) -> Error {
         match error {
             ProbeError::Remote(error) => Error::Remote(error),
             other => {

@@ -1,11 +1,15 @@
 //! All that a store holds, or what changed in it, for those who move it elsewhere.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::api::{Api, text};
 use super::sql::{Server, Sql, cell, number};
-use super::{Error, ROOT, Reader, Store, refused};
+use super::{Error, ROOT, Reader, Store};
+use crate::cluster::kine::probe;
 use crate::datastore::check::bytes;
+use crate::datastore::copy::delta::{self, Delta};
 use crate::datastore::copy::read::{self, Out, ReadError};
-use crate::datastore::copy::{Batch, Change, Gone, Row, Span};
+use crate::datastore::copy::{Batch, Change, Deletions, Row, Span};
 use crate::failure::{Failure, Kind};
 
 /// Rows that are asked for at first where an answer comes whole, the most and the bytes that one may come to.
@@ -17,18 +21,17 @@ impl Store<'_> {
     /// What changed after a revision, each key once, as of the store's snapshot; after 0, everything. Ends early, without an error, where
     /// nobody takes the rows any more.
     ///
-    /// What was deleted is told as far as it is known, which a store that is compacted beyond `since` does not: see [`Self::knows`].
-    pub async fn changes(&mut self, since: u64, out: &Out) -> Result<(), Error> {
+    /// Says whether it told all that was deleted, too, which a store does not know that is compacted beyond `since`.
+    pub async fn changes(&mut self, since: u64, out: &Out) -> Result<Deletions, Error> {
         let span = Span { since, revision: self.snapshot.revision };
         match &mut self.reader {
             Reader::Api(api) => api.changes(span, out).await,
-            Reader::Sql(sql) => sql.changes(span, out).await,
+            Reader::Sql(sql) => {
+                sql.changes(span, out).await?;
+                let is_kept = self.snapshot.compacted.is_some_and(|compacted| compacted <= since);
+                Ok(if is_kept { Deletions::Told } else { Deletions::Unknown })
+            }
         }
-    }
-
-    /// Whether it still knows all that was deleted since a revision.
-    pub fn knows(&self, since: u64) -> bool {
-        self.snapshot.compacted.is_some_and(|compacted| compacted <= since)
     }
 }
 
@@ -88,25 +91,46 @@ impl Sql<'_> {
 }
 
 impl Api<'_> {
-    async fn changes(&self, span: Span, out: &Out) -> Result<(), Error> {
-        if span.since > 0 {
-            return Err(refused("what changed since a revision is not known of this store".into()));
-        }
+    /// Leases of etcd's have names, and what they are of is asked for; what kine calls one is the time itself.
+    async fn changes(&self, span: Span, out: &Out) -> Result<Deletions, Error> {
         let mut batch = Batch::new(out);
+        if span.since > 0 {
+            let delta = delta::since(self.host, &self.endpoint, span.since, self.seconds).await;
+            if let Delta::Since(changes) = delta.map_err(|error| self.failed(error))? {
+                for change in changes {
+                    if batch.push(change).await.is_err() {
+                        return Ok(Deletions::Told);
+                    }
+                }
+                let _taken = batch.end().await;
+                return Ok(Deletions::Told);
+            }
+        }
+        let mut left = BTreeMap::new();
         let taken = self
             .each_page(ROOT, span.revision, false, async |pairs| {
-                for pair in pairs {
+                let leases =
+                    pairs.iter().map(|pair| pair.lease).filter(|lease| *lease > 0 && !left.contains_key(lease));
+                let leases: BTreeSet<u64> = leases.collect();
+                let asked = probe::times_to_live(self.host, &self.endpoint, &leases, self.seconds).await;
+                left.extend(asked.map_err(|error| Some(self.failed(error)))?);
+                for pair in pairs.into_iter().filter(|pair| pair.mod_revision > span.since) {
                     let key = text(&pair.key);
                     let (created, revision) = (pair.create_revision, pair.mod_revision);
-                    let row = Row { key, created, revision, lease: pair.lease, value: pair.value };
-                    batch.push(Change::Put(row)).await?;
+                    let lease = left.get(&pair.lease).copied().unwrap_or_default();
+                    let row = Row { key, created, revision, lease, value: pair.value };
+                    batch.push(Change::Put(row)).await.map_err(|_| None)?;
                 }
-                Ok::<(), Gone>(())
+                Ok::<(), Option<Error>>(())
             })
             .await?;
-        if taken.is_ok() {
-            let _taken = batch.end().await;
+        match taken {
+            Ok(()) => {
+                let _taken = batch.end().await;
+            }
+            Err(Some(error)) => return Err(error),
+            Err(None) => {}
         }
-        Ok(())
+        Ok(if span.since > 0 { Deletions::Unknown } else { Deletions::Told })
     }
 }

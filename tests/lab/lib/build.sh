@@ -96,5 +96,6 @@ build_etcd() {
   go_build etcd $p/server/v3 "$ETCD" $p/server/v3 "etcd-$ETCD/etcd"
   go_build etcdctl $p/etcdctl/v3 "$ETCD" $p/etcdctl/v3 "etcd-$ETCD/etcdctl"
   go_build etcdutl $p/etcdutl/v3 "$ETCD" $p/etcdutl/v3 "etcd-$ETCD/etcdutl"
-  image_tar "etcd-$ETCD" "registry.k8s.io/etcd:${ETCD#v}-0" /usr/local/bin/etcd "/usr/local/bin/etcd=$LAB/bin/etcd-$ETCD/etcd"
+  image_tar "etcd-$ETCD" "registry.k8s.io/etcd:${ETCD#v}-0" /usr/local/bin/etcd \
+    "/usr/local/bin=$LAB/bin/etcd-$ETCD"
 }

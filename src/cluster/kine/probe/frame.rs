@@ -96,9 +96,10 @@ pub(crate) fn page(range: &Range<'_>) -> Vec<u8> {
     frame(&message)
 }
 
-/// `WatchRequest` for one key, from a revision on. With notices of progress, so that kine knows whether we are up to date.
-pub(crate) fn watch(key: &[u8], revision: u64) -> Vec<u8> {
-    frame(&field(1, &[field(1, key), number(3, revision), number(4, 1)].concat()))
+/// `WatchRequest` for one key, or for all up to `end`, from a revision on. With notices of progress, so that kine knows whether we are up to date.
+pub(crate) fn watch(key: &[u8], end: &[u8], revision: u64) -> Vec<u8> {
+    let end = if end.is_empty() { Vec::new() } else { field(2, end) };
+    frame(&field(1, &[field(1, key), end, number(3, revision), number(4, 1)].concat()))
 }
 
 /// `WatchRequest` that asks to be told once everything up to now was sent.
@@ -106,9 +107,16 @@ pub(crate) fn progress() -> Vec<u8> {
     frame(&field(3, &[]))
 }
 
-/// How the answer to [`progress`] names the watch that it is about: -1 for all.
-pub(crate) fn all_watches() -> Vec<u8> {
-    number(2, u64::MAX)
+/// How the last answer to a watch looks in hex, as an extended regular expression: the one to [`progress`], which is about the watch -1, or a
+/// cancelation that ends with the revision that the store is compacted to, after which etcd tells of no progress.
+pub(crate) fn last_word() -> String {
+    let progress: String = number(2, u64::MAX).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{progress}|200128([89a-f][0-9a-f])*[0-7][0-9a-f]$")
+}
+
+/// `LeaseTimeToLiveRequest`.
+pub(crate) fn time_to_live(lease: u64) -> Vec<u8> {
+    frame(&number(1, lease))
 }
 
 /// `RangeRequest` that counts the keys below a prefix.
@@ -150,12 +158,34 @@ pub(crate) fn read_page(answer: &[u8]) -> Result<Page, FrameError> {
     Ok(page)
 }
 
-/// All framed `WatchResponse`s of a stream.
-pub(crate) fn read_watch(mut answers: &[u8]) -> Result<Watched, FrameError> {
-    let mut watched = Watched::default();
+/// Messages that were framed one after the other.
+fn messages(mut answers: &[u8]) -> Result<Vec<&[u8]>, FrameError> {
+    let mut messages = Vec::new();
     while !answers.is_empty() {
         let message = unframe(answers)?;
         answers = &answers[message.len() + HEAD..];
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+/// The seconds that each of the framed `LeaseTimeToLiveResponse`s tells are left; 0 for a lease that has ended.
+pub(super) fn read_times_to_live(answers: &[u8]) -> Result<Vec<u64>, FrameError> {
+    let seconds = |message: &[u8]| {
+        let left = fields(message)?.into_iter().find_map(|field| match field {
+            (3, Field::Number(seconds)) => Some(seconds),
+            _ => None,
+        });
+        // A lease that has ended has -1 seconds.
+        Ok(left.filter(|seconds| *seconds <= i64::MAX as u64).unwrap_or_default())
+    };
+    messages(answers)?.into_iter().map(seconds).collect()
+}
+
+/// All framed `WatchResponse`s of a stream.
+pub(crate) fn read_watch(answers: &[u8]) -> Result<Watched, FrameError> {
+    let mut watched = Watched::default();
+    for message in messages(answers)? {
         let mut is_canceled = false;
         let mut reason = String::new();
         for (number, found) in fields(message)? {
@@ -322,9 +352,11 @@ mod tests {
     fn requests_are_what_protoc_would_write() {
         // Written by hand from rpc.proto: tag, length, content.
         let page = page(&Range { from: b"k", end: b"l", limit: 9, revision: 300, keys_only: true });
-        let cases: [(&str, Vec<u8>, &[u8]); 7] = [
+        let cases: [(&str, Vec<u8>, &[u8]); 9] = [
             ("page", page, b"\0\0\0\0\x0d\x0a\x01k\x12\x01l\x18\x09\x20\xac\x02\x40\x01"),
-            ("watch", watch(b"k", 7), b"\0\0\0\0\x09\x0a\x07\x0a\x01k\x18\x07\x20\x01"),
+            ("watch", watch(b"k", b"", 7), b"\0\0\0\0\x09\x0a\x07\x0a\x01k\x18\x07\x20\x01"),
+            ("watch of more", watch(b"k", b"l", 7), b"\0\0\0\0\x0c\x0a\x0a\x0a\x01k\x12\x01l\x18\x07\x20\x01"),
+            ("time to live", time_to_live(300), b"\0\0\0\0\x03\x08\xac\x02"),
             ("progress", progress(), b"\0\0\0\0\x02\x1a\0"),
             ("range", range(b"k"), b"\0\0\0\0\x03\x0a\x01k"),
             ("count", count(b"k/"), b"\0\0\0\0\x0a\x0a\x02k/\x12\x02k0\x48\x01"),
@@ -389,6 +421,14 @@ mod tests {
         let refused = read_watch(&frame(&[number(4, 1), field(6, b"no leader")].concat())).unwrap_or_default();
         assert_eq!(refused.refused.as_deref(), Some("no leader"));
         assert_eq!(read_watch(&created[..created.len() - 1]), Err(FrameError::Short));
+    }
+
+    #[test]
+    fn a_lease_tells_what_is_left_of_it() {
+        let left = frame(&[field(1, &number(3, 9)), number(2, 300), number(3, 42), number(4, 60)].concat());
+        let ended = frame(&[number(2, 301), number(3, u64::MAX)].concat());
+        assert_eq!(read_times_to_live(&[left.clone(), ended].concat()), Ok(vec![42, 0]));
+        assert_eq!(read_times_to_live(&left[..left.len() - 1]), Err(FrameError::Short));
     }
 
     #[test]

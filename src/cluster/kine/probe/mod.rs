@@ -6,16 +6,18 @@
 pub(crate) mod frame;
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Listener, PKI};
+use crate::artifact::layout;
 use crate::op::Script;
 use crate::remote::{Output, Query, Question, RemoteError};
 
 pub use frame::FrameError;
 
 const PROBE: &str = include_str!("probe.sh");
-const RANGE: &str = include_str!("range.sh");
+const CALLS: &str = include_str!("calls.sh");
 const WATCH: &str = include_str!("watch.sh");
 
 /// What the key holds. No key can contain it, so that the script finds it in an answer only where the value is.
@@ -159,31 +161,77 @@ pub(crate) async fn range(
     request: &[u8],
     seconds: u64,
 ) -> Result<Vec<u8>, ProbeError> {
-    answer(host, endpoint, RANGE, vec![seconds.to_string(), octal(request)], seconds).await
+    calls(host, endpoint, &[("KV/Range", request.to_vec())], seconds).await
 }
 
-/// Everything that happened to a key since a revision: the framed answers to a watch that ends when it is up to date.
+/// The seconds that are left of each lease of etcd's, at least one: what has ended meanwhile takes its keys along very soon.
+/// kine gives leases no names; there it is the very number.
+pub async fn times_to_live(
+    host: &impl Query,
+    endpoint: &Endpoint,
+    leases: &BTreeSet<u64>,
+    seconds: u64,
+) -> Result<BTreeMap<u64, u64>, ProbeError> {
+    let questions: Vec<_> = leases.iter().map(|lease| ("Lease/LeaseTimeToLive", frame::time_to_live(*lease))).collect();
+    let left = match calls(host, endpoint, &questions, seconds).await {
+        Ok(answers) => frame::read_times_to_live(&answers)?,
+        Err(ProbeError::Refused(why)) if why.contains("lease time to live is not supported") => {
+            leases.iter().copied().collect()
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(leases.iter().copied().zip(left.into_iter().map(|left| left.max(1))).collect())
+}
+
+/// The framed answers to framed requests of `SERVICE/METHOD`, one after the other.
+pub(crate) async fn calls(
+    host: &impl Query,
+    endpoint: &Endpoint,
+    requests: &[(&str, Vec<u8>)],
+    seconds: u64,
+) -> Result<Vec<u8>, ProbeError> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    answer(host, endpoint, CALLS, (vec![seconds.to_string()], archive(requests)), seconds).await
+}
+
+/// What the script unpacks: the methods, and a frame a file, named by its number.
+fn archive(requests: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let methods: String = requests.iter().map(|(method, _)| format!("{method}\n")).collect();
+    let mut archive = Vec::new();
+    let mut add = |name: &str, bytes: &[u8]| {
+        let size = bytes.len() as u64;
+        archive.extend([&layout::header(name, size), bytes, &layout::padding(size)].concat());
+    };
+    add("methods", methods.as_bytes());
+    requests.iter().zip(1..).for_each(|((_, frame), number)| add(&number.to_string(), frame));
+    archive.extend(layout::trailer());
+    archive
+}
+
+/// Everything that happened to a key, or to all up to `end`, since a revision, which must not be in the future: the framed answers to a watch
+/// that ends when it is up to date.
 pub(crate) async fn watch(
     host: &impl Query,
     endpoint: &Endpoint,
-    (key, revision): (&[u8], u64),
+    (key, end, revision): (&[u8], &[u8], u64),
     seconds: u64,
 ) -> Result<Vec<u8>, ProbeError> {
-    let end = frame::all_watches().iter().map(|byte| format!("{byte:02x}")).collect();
-    let frames = [frame::watch(key, revision), frame::progress()].map(|frame| octal(&frame));
-    let args = [seconds.to_string()].into_iter().chain(frames).chain([end]).collect();
-    answer(host, endpoint, WATCH, args, seconds).await
+    let frames = [frame::watch(key, end, revision), frame::progress()].map(|frame| octal(&frame));
+    let args = [seconds.to_string()].into_iter().chain(frames).chain([frame::last_word()]).collect();
+    answer(host, endpoint, WATCH, (args, Vec::new()), seconds).await
 }
 
 async fn answer(
     host: &impl Query,
     endpoint: &Endpoint,
     script: &'static str,
-    mut args: Vec<String>,
+    (mut args, input): (Vec<String>, Vec<u8>),
     seconds: u64,
 ) -> Result<Vec<u8>, ProbeError> {
     args.extend(transport(endpoint));
-    let question = Question { script, args, input: Vec::new(), deadline: Duration::from_secs(seconds + 20) };
+    let question = Question { script, args, input, deadline: Duration::from_secs(seconds + 20) };
     let output = host.ask(question).await?;
     if output.status != 0 {
         let text = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();

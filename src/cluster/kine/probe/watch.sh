@@ -1,9 +1,9 @@
-# Asks kine, or etcd, what happened to a key. A watch has no end of its own: the store is asked for its progress until it says that all was sent.
+# Asks kine, or etcd, what happened to keys. A watch has no end of its own: the store is asked for its progress until it says that all was sent.
 # Prints its answers, gRPC frames.
 #
 # $1 seconds that all of it may take
 # $2 gRPC frame of the watch, $3 of the question for progress, each byte as \0ooo
-# $4 what the answer to that question holds, in hex
+# $4 how the answer to that question, or the last one at all, looks in hex, as an extended regular expression
 # $5 unix: $6 the socket      $5 tcp: $6 the address, $7 CA, $8 certificate, $9 key
 set -u
 export LC_ALL=C
@@ -37,7 +37,8 @@ exec 3>"$dir/in"
 # A store that hangs up must not end this script by a signal.
 trap '' PIPE
 printf '%b' "$watch" >&3
-until od -An -v -tx1 "$dir/body" | tr -d ' \n' | grep -q "$last"; do
+# It is what the store said last.
+until tail -c 80 "$dir/body" | od -An -v -tx1 | tr -d ' \n' | grep -qE "$last"; do
     if ! kill -0 "$curl" 2>/dev/null; then
         curl=
         reason=$(sed -n '1s/^curl: *//p' "$dir/error")
