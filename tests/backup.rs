@@ -3,3 +3,6 @@
 
 #[path = "backup/format.rs"]
 mod format;
+
+#[path = "backup/scale.rs"]
+mod scale;
