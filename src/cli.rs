@@ -7,6 +7,7 @@ mod init;
 mod join;
 mod kubeconfig;
 mod kubectl;
+mod migrate;
 pub mod mirror;
 mod remove;
 mod render;
@@ -29,6 +30,7 @@ pub use init::Init;
 pub use join::Join;
 pub use kubeconfig::Kubeconfig;
 pub use kubectl::Kubectl;
+pub use migrate::Migrate;
 pub use remove::Remove;
 pub use render::Render;
 pub use reset::Reset;
@@ -83,6 +85,8 @@ pub enum Command {
     Backup(Backup),
     /// Bring a cluster back from a backup, on fresh hosts or on its own, whatever the engine; --verify proves a file.
     Restore(Restore),
+    /// Move a cluster to another datastore while it runs, from etcd as well.
+    Migrate(Migrate),
     /// What a site without internet needs: lists, one file with everything, registries.
     #[command(subcommand)]
     Mirror(mirror::Mirror),

@@ -7,6 +7,7 @@ mod init;
 mod join;
 mod kubeconfig;
 mod kubectl;
+mod migrate;
 mod mirror;
 mod plain;
 mod progress;
@@ -55,6 +56,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Datastore(args) => datastore::run(args).await?,
         Command::Backup(args) => backup::run(args).await?,
         Command::Restore(args) => restore::run(args).await?,
+        Command::Migrate(args) => migrate::run(args).await?,
         Command::Mirror(args) => mirror::run(args).await?,
         Command::Assets(args) => assets::run(&args)?,
         Command::Remove(args) => remove::run(args).await?,

@@ -198,3 +198,18 @@ async fn gone(from: &mut Store<'_>, into: &mut Sink) -> Result<Vec<Change>, Erro
     into.names(each).await?;
     Ok(gone)
 }
+
+/// What lives in a store that is newer than a revision.
+pub async fn changed(from: &mut Store<'_>, since: u64) -> Result<Digest, Error> {
+    let (out, mut rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
+    let read = async { from.changes(since, &out).await.inspect(|_| drop(out)) };
+    let counted = async {
+        let mut digest = Digest::default();
+        while let Some(changes) = rows.recv().await {
+            changes.iter().filter_map(Change::row).for_each(|row| digest.add(row));
+        }
+        digest
+    };
+    let (read, digest) = tokio::join!(read, counted);
+    read.map(|_| digest)
+}

@@ -6,15 +6,20 @@
 //! in between, all API servers that run use one and the same store.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
 
 use super::plan::{Plan, Planned};
 use super::{Step, runner};
 use crate::datastore::explore::foreign::MANIFEST as API_SERVER;
 use crate::failure::{Failure, Kind};
-use crate::op::{Decision, File, Op, Script};
-use crate::remote::{Query, Question};
+use crate::journal;
+use crate::op::{self, Decision, Fetch, File, Op, Script};
+use crate::remote::{Mutate, Payload, Query, Question, Signal};
 
 /// Where a control plane keeps what it needs for the switch; root's alone.
 pub const FOLDER: &str = "/var/lib/etcdless/migration";
@@ -215,10 +220,73 @@ fn switched(host: &str, verb: &str, to: Which, address: &str, run: &str) -> Plan
     )
 }
 
+/// kubeadm's own configuration in the cluster names the store that it is on now, so that `kubeadm upgrade` does.
+pub fn configured(host: &str, configuration: &str, run: &str) -> Plan {
+    let patch = serde_json::json!({ "data": { "ClusterConfiguration": configuration } }).to_string();
+    let path = format!("{FOLDER}/kubeadm-config.json");
+    let text = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system patch configmap kubeadm-config --type merge --patch-file \"$1\"";
+    plan(
+        host,
+        vec![
+            ("configuration", "write what kubeadm is to know".into(), file(path.clone(), 0o600, &patch)),
+            ("configured", "tell kubeadm of the store".into(), script(text, vec![path], 60, run)),
+        ],
+    )
+}
+
 /// Nothing of the migration stays on the host.
 pub fn finish(host: &str, run: &str) -> Plan {
     let op = script(include_str!("scripts/finish.sh"), vec![FOLDER.into()], 60, run);
     plan(host, vec![("finished", "remove what the way back needs".into(), op)])
+}
+
+/// Sends a store's file to where the switch takes it from; `told` hears of bytes so far and in all.
+pub async fn send(
+    host: &impl Mutate,
+    path: &Path,
+    shard: &str,
+    which: Which,
+    told: impl Fn(u64, u64),
+) -> Result<(), Failure> {
+    let unreadable = |error: std::io::Error| Failure::new(Kind::Internal, format!("{}: {error}", path.display()));
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    let op = Op::Fetch(Fetch {
+        name: format!("the store {shard}"),
+        version: String::new(),
+        url: String::new(),
+        sha256: digest(path).await.map_err(unreadable)?,
+        size,
+        staged: format!("{FOLDER}/{}.db/{shard}.db", which.name()),
+        yields: Vec::new(),
+        push: true,
+        environment: Vec::new(),
+    });
+    let record =
+        journal::Record { run: String::new(), step: "migrate/file".into(), digest: op.digest(), files: Vec::new() };
+    let payload: Payload = Box::new(tokio::fs::File::open(path).await.map_err(unreadable)?);
+    let (signals, mut heard) = mpsc::unbounded_channel();
+    let sent = async { host.apply(&op, &record, Some(payload), &signals).await.inspect(|()| drop(signals)) };
+    let listening = async {
+        while let Some(signal) = heard.recv().await {
+            if let Signal::Bytes { done, total } = signal {
+                told(done, total);
+            }
+        }
+    };
+    let (sent, ()) = tokio::join!(sent, listening);
+    sent.map_err(|error| Failure::new(runner::kind(&error), format!("the store {shard} could not be sent: {error}")))
+}
+
+/// A file's SHA-256.
+async fn digest(path: &Path) -> std::io::Result<String> {
+    let mut file = tokio::fs::File::open(path).await?;
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).await? {
+            0 => return Ok(op::hex(&hash.finalize())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
 }
 
 fn file(path: String, mode: u32, text: &str) -> Op {

@@ -88,11 +88,7 @@ impl Sink {
     /// Goes to a server's store, which must be empty, or hold only what a copy left that was not finished: that is removed. SQLite begins with
     /// a file of its own.
     pub async fn open(host: &Host, place: &Place) -> Result<Self, explore::Error> {
-        let mut sink = match place.server(host).await? {
-            Some(Server::Postgres(connection, way)) => Self(Store::Postgres(connection, way)),
-            Some(Server::Mysql(connection, way)) => Self(Store::Mysql(connection, way)),
-            Some(Server::Sqlite(..)) | None => return Self::file().await,
-        };
+        let Some(mut sink) = Self::again(host, place).await? else { return Self::file().await };
         let content = match &mut sink.0 {
             Store::Postgres(connection, _) => postgres::content(connection).await,
             Store::Mysql(connection, _) => mysql::content(connection).await,
@@ -116,6 +112,15 @@ impl Sink {
         }
         .map_err(failed)?;
         Ok(sink)
+    }
+
+    /// Goes to a server's store that holds what another one went on with, and is to be brought up to it; nothing where no server keeps it.
+    pub async fn again(host: &Host, place: &Place) -> Result<Option<Self>, explore::Error> {
+        Ok(match place.server(host).await? {
+            Some(Server::Postgres(connection, way)) => Some(Self(Store::Postgres(connection, way))),
+            Some(Server::Mysql(connection, way)) => Some(Self(Store::Mysql(connection, way))),
+            Some(Server::Sqlite(..)) | None => None,
+        })
     }
 
     /// A SQLite file, made in a temporary folder of this machine.

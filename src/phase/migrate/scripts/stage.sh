@@ -2,7 +2,7 @@
 cd "$1"
 shift
 case $(cat state 2>/dev/null) in
-'' | staged) ;;
+'' | staged | 'on old') ;;
 *)
   printf 'a migration is under way here: %s\n' "$(cat state)" >&2
   exit 1

@@ -91,6 +91,7 @@ if [ -n "$changed" ]; then
       for part in "$place" "$place-wal" "$place-shm"; do
         [ ! -e "$part" ] || mv -fT -- "$part" "$part.before"
       done
+      chmod 0600 "$file"
       mv -T -- "$file" "$place"
     done
     rm -r -- "$to.db"

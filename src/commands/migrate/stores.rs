@@ -1,0 +1,163 @@
+//! The data itself: copied while the cluster runs, brought up to date once nobody writes, and compared.
+
+use crate::commands::progress::Progress;
+use crate::commands::session;
+use crate::config::Host as HostConfig;
+use crate::datastore::copy::digest::Digest;
+use crate::datastore::copy::write::{BUMP, Sink};
+use crate::datastore::copy::{self, Span};
+use crate::datastore::explore::{self, Place, Store};
+use crate::failure::{Failure, Kind};
+use crate::phase::migrate;
+use crate::remote::Host;
+use crate::ui::Ui;
+
+/// Seconds that reading a store may take.
+const READING: u64 = 6 * 3600;
+
+/// A store is brought up to date as often as it takes until so few keys are left, and no more often than that.
+const FEW: u64 = 500;
+const TIMES: usize = 8;
+
+/// One store on its way.
+pub(super) struct Move<'a> {
+    pub(super) shard: String,
+    ui: &'a Ui,
+    host: &'a Host,
+    config: &'a HostConfig,
+    from: &'a Place,
+    sink: Sink,
+    /// All up to this revision of the old store was read back and compared.
+    compared: u64,
+    /// All up to this one is there.
+    since: u64,
+}
+
+impl<'a> Move<'a> {
+    /// Copies all that is in a store, reads it back, and then what changed meanwhile.
+    pub(super) async fn begin(
+        ui: &'a Ui,
+        (host, config): (&'a Host, &'a HostConfig),
+        shard: &str,
+        from: &'a Place,
+        to: &Place,
+    ) -> Result<Self, Failure> {
+        let failed = |error| failed(error, config);
+        let sink = Sink::open(host, to).await.map_err(failed)?;
+        let mut own = Self { shard: shard.into(), ui, host, config, from, sink, compared: 0, since: 0 };
+        let mut store = own.open().await?;
+        let progress = Progress::start(ui, host.name(), format!("migrate/copy-{shard}"), format!("copy {shard}"));
+        let told = progress.bytes();
+        let copied = copy::copy(&mut store, &mut own.sink, |digest| told(digest.bytes, 0)).await;
+        let copied = progress.end(copied.map_err(failed))?;
+        own.since = store.snapshot.revision;
+        drop(store);
+        let title = format!("compare {} keys of {shard}", copied.keys);
+        let progress = Progress::start(ui, host.name(), format!("migrate/compare-{shard}"), title);
+        let found = own.sink.digest(Span::ALL).await.map_err(failed);
+        progress.end(found.and_then(|found| own.same(copied, found)))?;
+        own.compared = own.since;
+        for _ in 0..TIMES {
+            if own.catch_up().await? <= FEW {
+                break;
+            }
+        }
+        Ok(own)
+    }
+
+    /// The store that served before, brought up to what the new one has since it began at a revision.
+    pub(super) async fn back(
+        ui: &'a Ui,
+        (host, config): (&'a Host, &'a HostConfig),
+        shard: &str,
+        (from, since): (&'a Place, u64),
+        to: &Place,
+    ) -> Result<Self, Failure> {
+        let Some(sink) = Sink::again(host, to).await.map_err(|error| failed(error, config))? else {
+            return Self::begin(ui, (host, config), shard, from, to).await;
+        };
+        let mut own = Self { shard: shard.into(), ui, host, config, from, sink, compared: since, since };
+        for _ in 0..TIMES {
+            if own.catch_up().await? <= FEW {
+                break;
+            }
+        }
+        Ok(own)
+    }
+
+    /// What changed since the last time. How many keys that were.
+    async fn catch_up(&mut self) -> Result<u64, Failure> {
+        let mut store = self.open().await?;
+        let caught = copy::catch_up(&mut store, self.since, &mut self.sink).await;
+        let caught = caught.map_err(|error| failed(error, self.config))?;
+        self.since = store.snapshot.revision;
+        Ok(caught)
+    }
+
+    /// Once nobody writes: what is left, and whether all that changed since the first comparison is the same. The revision that the new store
+    /// begins at, and how many keys changed.
+    pub(super) async fn end(&mut self) -> Result<(u64, u64), Failure> {
+        let title = format!("copy what changed in {} since", self.shard);
+        let progress = Progress::start(self.ui, self.host.name(), format!("migrate/rest-{}", self.shard), title);
+        let ended = self.rest().await;
+        progress.end(ended)
+    }
+
+    async fn rest(&mut self) -> Result<(u64, u64), Failure> {
+        self.catch_up().await?;
+        let span = Span { since: self.compared, revision: i64::MAX as u64 };
+        let expected = self.changed().await?;
+        let found = self.sink.digest(span).await.map_err(|error| failed(error, self.config))?;
+        self.same(expected, found)?;
+        let begins = self.since + BUMP;
+        self.sink.finish(begins).await.map_err(|error| failed(error, self.config))?;
+        Ok((begins, expected.keys))
+    }
+
+    /// What the old store has that is newer than what was compared.
+    async fn changed(&mut self) -> Result<Digest, Failure> {
+        let mut store = self.open().await?;
+        let digest = copy::changed(&mut store, self.compared).await.map_err(|error| failed(error, self.config))?;
+        match store.snapshot.revision == self.since {
+            true => Ok(digest),
+            false => Err(Failure::new(
+                Kind::Unhealthy,
+                format!("somebody writes to the store {} though no API server runs: it is at revision {} now, and was at {}", self.shard, store.snapshot.revision, self.since),
+            )
+            .hint("stop what else uses the store; the cluster goes on with the old one")),
+        }
+    }
+
+    fn same(&self, expected: Digest, found: Digest) -> Result<(), Failure> {
+        if expected == found {
+            return Ok(());
+        }
+        let counted = |digest: Digest| format!("{} keys, {} bytes, {digest}", digest.keys, digest.bytes);
+        let failure = Failure::new(Kind::Datastore, format!("what was written of {} is not what was read", self.shard));
+        Err(failure
+            .detail(format!("read    {}", counted(expected)))
+            .detail(format!("written {}", counted(found)))
+            .hint("something else writes to the new database, or it keeps text in another way than bytes"))
+    }
+
+    /// A file goes to where the switch takes it from.
+    pub(super) async fn deliver(self, which: migrate::Which) -> Result<(), Failure> {
+        let Some(file) = self.sink.into_file() else { return Ok(()) };
+        let file = file.close().await.map_err(|error| failed(error, self.config))?;
+        let title = format!("send the store {}", self.shard);
+        let progress = Progress::start(self.ui, self.host.name(), format!("migrate/file-{}", self.shard), title);
+        let sent = migrate::send(self.host, &file.path(), &self.shard, which, progress.bytes()).await;
+        progress.end(sent)
+    }
+
+    async fn open(&self) -> Result<Store<'a>, Failure> {
+        self.from.open(self.host, READING).await.map_err(|error| failed(error, self.config))
+    }
+}
+
+pub(super) fn failed(error: explore::Error, config: &HostConfig) -> Failure {
+    match error {
+        explore::Error::Remote(error) => session::unreachable(&error, config),
+        explore::Error::Store(failure) => failure,
+    }
+}
