@@ -13,7 +13,7 @@ systemctl stop 'etcdless-kine-*.service'
 # The kernel keeps 15 letters of a name.
 running() { cat /proc/[0-9]*/comm 2>/dev/null | grep -xE 'kube-apiserver|kube-controller|kube-scheduler|kine' | sort -u; }
 end=$(($(date +%s) + $2))
-while still=$(running); do
+while still=$(running) && [ -n "$still" ]; do
   if [ "$(date +%s)" -ge "$end" ]; then
     printf 'still running after %s s: %s\n' "$2" "$still" >&2
     exit 1
