@@ -535,7 +535,23 @@ fn fits(cluster: &Cluster, backup: &Backup) -> Result<(), Failure> {
         let message = format!("the backup is of Kubernetes {saved}, and the description wants {version}");
         return refused(message, "restore with the backup's minor, and upgrade afterwards");
     }
+    let Some(record) = backup.file(RECORD).and_then(|content| std::str::from_utf8(content).ok()) else { return Ok(()) };
+    let saved = load::parse(RECORD, record)?;
+    for ((field, before), (_, now)) in shape(&saved).into_iter().zip(shape(cluster)) {
+        if before != now {
+            let message = format!("the backup's cluster has {field} {before}, and the description {now}");
+            return refused(message, "nodes, Pods and certificates have it: describe it as it was");
+        }
+    }
     Ok(())
+}
+
+/// What nodes that are still there, and everything in the stores, go by. Another engine has another endpoint unless one is described.
+fn shape(cluster: &Cluster) -> [(String, serde_json::Value); 4] {
+    let kubernetes = serde_json::to_value(&cluster.spec.kubernetes).unwrap_or_default();
+    let endpoint = serde_json::to_value(cluster.endpoint()).unwrap_or_default();
+    let field = |name: &str| (format!("kubernetes.{name}"), kubernetes[name].clone());
+    [field("podSubnet"), field("serviceSubnet"), field("dnsDomain"), ("endpoint".to_owned(), endpoint)]
 }
 
 fn engine(datastore: &Datastore) -> String {
