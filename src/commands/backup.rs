@@ -225,7 +225,7 @@ impl Target {
     }
 
     /// Puts the file in its place, removes those that are one too many, and tells its length.
-    fn keep(self: &Self, keep: Option<usize>, cluster: &str) -> Result<u64, Failure> {
+    fn keep(&self, keep: Option<usize>, cluster: &str) -> Result<u64, Failure> {
         let Self::File { part, path, folder } = self else { return Ok(0) };
         let failed = |error: io::Error| unwritable(path, &error);
         part.as_file().sync_all().map_err(failed)?;
