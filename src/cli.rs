@@ -2,6 +2,7 @@
 
 mod adopt;
 mod assets;
+pub mod backup;
 pub mod datastore;
 mod init;
 mod join;
@@ -12,6 +13,7 @@ pub mod mirror;
 mod remove;
 mod render;
 mod reset;
+mod restore;
 mod status;
 mod target;
 mod unlock;
@@ -25,6 +27,7 @@ use crate::ui::Format;
 
 pub use adopt::Adopt;
 pub use assets::{Assets, Overlay};
+pub use backup::Backup;
 pub use init::Init;
 pub use join::Join;
 pub use kubeconfig::Kubeconfig;
@@ -33,6 +36,7 @@ pub use migrate::Migrate;
 pub use remove::Remove;
 pub use render::Render;
 pub use reset::Reset;
+pub use restore::Restore;
 pub use status::Status;
 pub use target::{Description, Login, Pace, Show, Target};
 pub use unlock::Unlock;
@@ -79,6 +83,10 @@ pub enum Command {
     /// The SQL database that holds the state.
     #[command(subcommand)]
     Datastore(datastore::Datastore),
+    /// Write all that a cluster is made of into one file; `ls` shows what a file holds, `timer` does it every night.
+    Backup(Backup),
+    /// Bring a cluster back from a backup, on fresh hosts or on its own, whatever the engine; --verify proves a file.
+    Restore(Restore),
     /// Move a cluster to another datastore while it runs, from etcd as well.
     Migrate(Migrate),
     /// What a site without internet needs: lists, one file with everything, registries.

@@ -31,6 +31,7 @@ fn desired(spec: Value) -> Desired {
         selection: Selection::default(),
         supply: etcdless::artifact::supply::Supply::Sources(etcdless::config::Artifacts::default()),
         ignore: Ignore::default(),
+        restored: Vec::new(),
         run: "test".into(),
     }
 }

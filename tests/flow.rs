@@ -43,6 +43,7 @@ fn desired(placement: Placement, listen: Listen) -> Desired {
         selection,
         ignore,
         supply: Supply::Sources(etcdless::config::Artifacts::default()),
+        restored: Vec::new(),
         run: "test".into(),
     }
 }

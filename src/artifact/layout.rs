@@ -5,7 +5,9 @@ use super::image::Blob;
 /// The media type of index.json.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// tar's unit.
-pub(super) const BLOCK: u64 = 512;
+pub(crate) const BLOCK: u64 = 512;
+/// Bytes that a name may not come to.
+pub(crate) const NAME: usize = 100;
 
 /// An image that the layout's index names.
 #[derive(Debug, Clone)]
@@ -43,12 +45,17 @@ pub(super) fn front(images: &[Named<'_>]) -> [(&'static str, Vec<u8>); 2] {
     [("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()), ("index.json", index.to_string().into_bytes())]
 }
 
-/// The header of a regular file. Owner and time are fixed, so that the same image is the same archive. `name` has less than 100 bytes.
+/// The header of a file that everybody may read.
 pub(crate) fn header(name: &str, size: u64) -> Vec<u8> {
+    header_of(name, size, 0o644)
+}
+
+/// The header of a regular file. Owner and time are fixed, so that the same content is the same archive. `name` has less than [`NAME`] bytes.
+pub(crate) fn header_of(name: &str, size: u64, mode: u32) -> Vec<u8> {
     let mut header = vec![0; BLOCK as usize];
     let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
-    put(100, "0000644\0");
+    put(100, &format!("{mode:07o}\0"));
     put(108, "0000000\0");
     put(116, "0000000\0");
     put(124, &format!("{size:011o}\0"));

@@ -45,11 +45,31 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
         let supply = session::supply(&ui, &cluster).await?;
-        let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, supply, run };
+        let desired = Desired {
+            cluster,
+            assets,
+            credentials,
+            manifest,
+            scripts,
+            selection,
+            ignore,
+            supply,
+            restored: Vec::new(),
+            run,
+        };
         let Init { target, dry_run, no_kubeconfig, pace, .. } = args;
         let merges = !no_kubeconfig && args.only.is_empty();
-        let work =
-            Work { purpose: Purpose::Init, target, dry_run: *dry_run, merges, pace: *pace, hosts: None, desired, ui };
+        let work = Work {
+            purpose: Purpose::Init,
+            target,
+            dry_run: *dry_run,
+            merges,
+            pace: *pace,
+            hosts: None,
+            absent: BTreeSet::new(),
+            desired,
+            ui,
+        };
         work.run(&interrupt).await
     })
     .await
@@ -62,6 +82,8 @@ pub(super) enum Purpose {
     Init,
     /// More hosts for a cluster that is there.
     Join,
+    /// Everything that the description describes, with the keys of a backup and on its data.
+    Restore,
 }
 
 impl Purpose {
@@ -70,6 +92,7 @@ impl Purpose {
         match self {
             Self::Init => "init",
             Self::Join => "join",
+            Self::Restore => "restore",
         }
     }
 }
@@ -84,6 +107,8 @@ pub(super) struct Work<'a> {
     pub(super) pace: Pace,
     /// The labels of the hosts that take part; all of the description's where there are none.
     pub(super) hosts: Option<BTreeSet<String>>,
+    /// The names of nodes that the cluster knows, and that are no more.
+    pub(super) absent: BTreeSet<String>,
     pub(super) desired: Desired,
     pub(super) ui: Ui,
 }
@@ -113,7 +138,7 @@ impl Work<'_> {
         }
         match self.purpose {
             _ if !surveyed.fresh => {}
-            Purpose::Init => self.require_control_planes(&mut left)?,
+            Purpose::Init | Purpose::Restore => self.require_control_planes(&mut left)?,
             Purpose::Join => {
                 return Err(Failure::new(Kind::Usage, "there is no cluster yet that a host could join")
                     .hint("etcdless init builds one, with all hosts of its file"));
@@ -131,7 +156,8 @@ impl Work<'_> {
         };
         // kine is what opens the store.
         if self.desired.selection.has("preflight") && self.desired.selection.has("kine") {
-            let ours = surveyed.hosts.iter().any(|seen| preflight::holds_cluster(&seen.facts));
+            let ours = self.purpose == Purpose::Restore
+                || surveyed.hosts.iter().any(|seen| preflight::holds_cluster(&seen.facts));
             let control_planes = parts.iter().filter(|(place, _)| place.config.role == Role::ControlPlane);
             try_join_all(control_planes.map(|(place, _)| self.check_datastore(place, ours))).await?;
         }
@@ -300,7 +326,7 @@ impl Work<'_> {
         let mut cluster = self.desired.cluster.clone();
         let missing: BTreeSet<&str> =
             outcomes.iter().filter(|host| !host.outcome.is_done()).map(|host| host.host.as_str()).collect();
-        let mut absent = BTreeSet::new();
+        let mut absent = self.absent.clone();
         for config in cluster.spec.hosts.iter().filter(|config| missing.contains(config.label().as_str())) {
             absent.extend(config.name.as_ref().map(ToString::to_string));
             absent.insert(config.address.to_string());

@@ -67,9 +67,32 @@ impl Plan {
         let selection = Selection { only, skip, ..Selection::default() };
         let run = session::run_id();
         let supply = session::supply(&ui, &cluster).await?;
-        let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, supply, run };
+        let desired = Desired {
+            cluster,
+            assets,
+            credentials,
+            manifest,
+            scripts,
+            selection,
+            ignore,
+            supply,
+            restored: Vec::new(),
+            run,
+        };
         let (dry_run, pace) = (args.dry_run, args.pace);
-        Work { purpose: Purpose::Join, target, dry_run, merges: false, pace, hosts, desired, ui }.run(interrupt).await
+        Work {
+            purpose: Purpose::Join,
+            target,
+            dry_run,
+            merges: false,
+            pace,
+            hosts,
+            absent: BTreeSet::new(),
+            desired,
+            ui,
+        }
+        .run(interrupt)
+        .await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod assets;
+mod backup;
 mod datastore;
 mod init;
 mod join;
@@ -14,9 +15,11 @@ mod progress;
 mod remove;
 mod render;
 mod reset;
+mod restore;
 mod session;
 mod status;
 mod stores;
+mod timer;
 mod unlock;
 mod verify;
 
@@ -52,6 +55,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Kubectl(args) => return kubectl::run(args).await,
         Command::Kubeconfig(args) => kubeconfig::run(args).await?,
         Command::Datastore(args) => datastore::run(args).await?,
+        Command::Backup(args) => backup::run(args).await?,
+        Command::Restore(args) => restore::run(args).await?,
         Command::Migrate(args) => migrate::run(args).await?,
         Command::Mirror(args) => mirror::run(args).await?,
         Command::Assets(args) => assets::run(&args)?,

@@ -125,6 +125,7 @@ fn desired(staying: Cluster) -> Result<Desired, Failure> {
         selection: Selection { only, ..Selection::default() },
         ignore: Ignore::parse(&[])?,
         supply: Supply::Sources(staying.spec.artifacts.clone()),
+        restored: Vec::new(),
         run: session::run_id(),
         cluster: staying,
     })

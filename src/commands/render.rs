@@ -25,7 +25,18 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let (selection, ignore) = (Selection::default(), Ignore::default());
     let (scripts, run) = (session::scripts(&cluster)?, session::run_id());
     let supply = Supply::Sources(cluster.spec.artifacts.clone());
-    let desired = Desired { cluster, assets, credentials, manifest, scripts, selection, ignore, supply, run };
+    let desired = Desired {
+        cluster,
+        assets,
+        credentials,
+        manifest,
+        scripts,
+        selection,
+        ignore,
+        supply,
+        restored: Vec::new(),
+        run,
+    };
     let hosts = desired.expected()?;
     empty(&args.directory)?;
     let mut count = 0;

@@ -42,6 +42,15 @@ pub(super) fn describe(target: &Target, description: Option<&Description>) -> Re
         Some(path) => load::load_with(path, RULES)?,
         None => quick(target)?,
     };
+    adjusted(&described, target, description)
+}
+
+/// A description with what flags say otherwise.
+pub(super) fn adjusted(
+    described: &Cluster,
+    target: &Target,
+    description: Option<&Description>,
+) -> Result<Cluster, Failure> {
     let mut items = Vec::new();
     let mut field = |path: &str, value: &Option<String>| {
         if let Some(value) = value {
@@ -59,7 +68,7 @@ pub(super) fn describe(target: &Target, description: Option<&Description>) -> Re
         }
     }
     items.extend(target.set.iter().cloned());
-    let mut cluster = set::set_with(&described, &items, RULES)?;
+    let mut cluster = set::set_with(described, &items, RULES)?;
     if let Some(description) = description {
         bundles(&mut cluster, &description.bundle);
     }

@@ -189,6 +189,7 @@ async fn plans(
         selection: Selection { skip: vec!["preflight".into()], ..Selection::default() },
         ignore: Ignore::default(),
         supply: Supply::Sources(cluster.spec.artifacts.clone()),
+        restored: Vec::new(),
         run: session::run_id(),
     };
     let places: Vec<survey::Place<'_, Host>> = connected

@@ -79,7 +79,11 @@ impl Credentials {
             None => Ok(None),
         };
         Ok(Self {
-            password: external.password.as_ref().map(|reference| secret(reference, "the password")).transpose()?,
+            password: external
+                .password
+                .as_ref()
+                .map(|reference| secret(reference, "the password of the datastore"))
+                .transpose()?,
             dsn: None,
             ca: pem(&tls.ca, "tls.ca")?,
             cert: pem(&tls.cert, "tls.cert")?,
@@ -89,7 +93,7 @@ impl Credentials {
     }
 
     fn dsn(reference: &SecretRef) -> Result<Self, Failure> {
-        Ok(Self { dsn: Some(secret(reference, "the DSN")?), ..Self::default() })
+        Ok(Self { dsn: Some(secret(reference, "the DSN of the datastore")?), ..Self::default() })
     }
 }
 
@@ -102,9 +106,9 @@ fn read_pem(path: &Path, field: &str) -> Result<String, Failure> {
     }
 }
 
-/// The value, without the line break that editors and `echo` leave at its end.
-fn secret(reference: &SecretRef, what: &str) -> Result<SecretString, Failure> {
-    let failure = |why: &str| Failure::new(Kind::Config, format!("{what} of the datastore: {reference} {why}"));
+/// The value, without the line break that editors and `echo` leave at its end. `what` is what it is to people.
+pub fn secret(reference: &SecretRef, what: &str) -> Result<SecretString, Failure> {
+    let failure = |why: &str| Failure::new(Kind::Config, format!("{what}: {reference} {why}"));
     let text = match reference {
         SecretRef::Env(name) => std::env::var(name)
             .map_err(|_| failure("is not set").hint(format!("set it where etcdless runs: export {name}=...")))?,
@@ -164,10 +168,7 @@ mod tests {
             ),
         ] {
             let failure = secret(&reference, "the password").unwrap_err();
-            assert_eq!(
-                (failure.kind, failure.message),
-                (Kind::Config, format!("the password of the datastore: {expected}"))
-            );
+            assert_eq!((failure.kind, failure.message), (Kind::Config, format!("the password: {expected}")));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One file an engine. Each says what kine is told of a store, and what a host must have for it.
 
+pub mod backup;
 pub mod check;
 pub mod copy;
 pub mod explore;

@@ -117,10 +117,13 @@ fn tickets(context: &Context<'_>) -> Vec<Step> {
     };
     let make = script(kubeadm!("scripts/join_ticket.sh"), vec![TICKET.into(), context.cluster.api().to_string()]);
     let make = Step::new("join/ticket", "make a token that lives half an hour", make);
+    let known = super::restore::rejoining(context);
+    let make = make.after(known.iter().map(|step| step.id.clone()));
     let revoke = script(kubeadm!("scripts/join_ticket_revoked.sh"), vec![TICKET.into()]);
     let revoke = Step::new("join/ticket-revoked", "revoke the token", revoke).after(["join/ticket"]);
     let revoke = context.joining.iter().fold(revoke, |step, worker| step.after_on(worker, "join/joined"));
-    vec![make.after(["control-plane"]).after_servers(context), revoke.in_any_case()]
+    let steps = [make.after(["control-plane"]).after_servers(context), revoke.in_any_case()];
+    known.into_iter().chain(steps).collect()
 }
 
 /// On the control plane: cluster DNS starts before there is a second node, and would be gone with the first.

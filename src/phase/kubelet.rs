@@ -64,6 +64,9 @@ const AUTHORITIES: [(&str, u32); 6] = [
 /// A further control plane takes the authorities from the first one, from one file of root's to another, and makes its own certificates with
 /// them: no key goes through the API, and there is no key to them that somebody would have to pass on.
 fn authorities(context: &Context<'_>) -> Vec<Step> {
+    if !context.restored.is_empty() {
+        return super::restore::placed(context.restored);
+    }
     let Some(first) = context.control_plane.filter(|_| !context.is_first()) else { return Vec::new() };
     let lacking = AUTHORITIES.iter().filter(|(path, _)| !context.facts.files.contains_key(*path));
     lacking

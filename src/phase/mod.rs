@@ -19,6 +19,7 @@ pub mod plan;
 pub mod preflight;
 pub mod remove;
 pub mod reset;
+pub mod restore;
 pub mod runner;
 pub mod status;
 pub mod survey;
@@ -35,7 +36,7 @@ use crate::config::{Cluster, ProxyEnvironment, Role};
 use crate::datastore::{Stores, managed};
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::op::Op;
+use crate::op::{File, Op};
 
 /// One phase of a run.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub struct Context<'a> {
     pub peers: &'a [Peer],
     /// The labels of workers that are no nodes yet.
     pub joining: &'a [String],
+    /// Files of a backup that control planes are made with, where there is one.
+    pub restored: &'a [File],
     /// Tells this run from others.
     pub run: &'a str,
     /// What this host looks like.

@@ -10,6 +10,7 @@ mod plain;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
+use secrecy::SecretString;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -305,6 +306,17 @@ impl Ui {
             std::io::stdin().read_line(&mut line).map(|_| line)
         });
         Some(answer.await.ok()?.ok()?.trim().to_owned())
+    }
+
+    /// Asks for a line that is not shown; `None` where there is no terminal.
+    pub async fn ask_secret(&self, question: &str) -> Option<SecretString> {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return None;
+        }
+        self.settled().await;
+        let _ = write!(std::io::stderr(), "{question} ");
+        let answer = tokio::task::spawn_blocking(|| console::Term::stderr().read_secure_line());
+        Some(SecretString::from(answer.await.ok()?.ok()?))
     }
 }
 

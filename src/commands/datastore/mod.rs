@@ -7,7 +7,7 @@ mod diff;
 mod get;
 mod history;
 mod ls;
-mod open;
+pub(super) mod open;
 mod query;
 mod status;
 mod top;

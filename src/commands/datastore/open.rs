@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const NEAR: usize = 20_000;
 
 /// The stores of a cluster, and the host that they are looked at from.
-pub(super) struct Opened {
-    host: Host,
-    config: HostConfig,
-    pub(super) places: Vec<Place>,
+pub(in crate::commands) struct Opened {
+    pub(in crate::commands) host: Host,
+    pub(in crate::commands) config: HostConfig,
+    pub(in crate::commands) places: Vec<Place>,
     seconds: u64,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn words<const N: usize>(
 }
 
 /// Connects to a control plane. Without a file, the cluster is what the host keeps of it, or else what its API server is told.
-pub(super) async fn open(ui: &Ui, target: &Target, seconds: u64) -> Result<Opened, Failure> {
+pub(in crate::commands) async fn open(ui: &Ui, target: &Target, seconds: u64) -> Result<Opened, Failure> {
     let described = session::describe(target, None)?;
     let (host, config) = session::control_plane(ui, target, &described).await?;
     if target.config.is_some() {
@@ -86,7 +86,7 @@ impl Opened {
     }
 
     /// Opens a store.
-    pub(super) async fn store(&self, place: &Place) -> Result<Store<'_>, Failure> {
+    pub(in crate::commands) async fn store(&self, place: &Place) -> Result<Store<'_>, Failure> {
         place.open(&self.host, self.seconds).await.map_err(|error| self.failed(error))
     }
 
@@ -118,7 +118,7 @@ impl Opened {
         self.places.len() > 1
     }
 
-    pub(super) fn failed(&self, error: explore::Error) -> Failure {
+    pub(in crate::commands) fn failed(&self, error: explore::Error) -> Failure {
         match error {
             explore::Error::Remote(error) => session::unreachable(&error, &self.config),
             explore::Error::Store(failure) => failure,
@@ -204,7 +204,7 @@ pub(super) async fn patiently<T>(
 }
 
 /// Rows below a head, in columns; those whose head ends in a space stand at the right.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(in crate::commands) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let names: Vec<&str> = head.iter().map(|name| name.trim_end()).collect();
     let width = |at: usize| {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());

@@ -523,6 +523,7 @@ impl Work<'_> {
             selection: Selection { only: phases.iter().map(ToString::to_string).collect(), ..Selection::default() },
             ignore: Ignore::parse(&[])?,
             supply: Supply::Sources(cluster.spec.artifacts.clone()),
+            restored: Vec::new(),
             run: self.id.clone(),
             cluster,
         })

@@ -171,6 +171,7 @@ fn desired(cluster: Cluster, clusters: &Clusters) -> Result<Desired, Failure> {
         selection: Selection::default(),
         ignore: Ignore::default(),
         supply: Supply::Sources(cluster.spec.artifacts.clone()),
+        restored: Vec::new(),
         run: session::run_id(),
         cluster,
     })

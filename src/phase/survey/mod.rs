@@ -19,6 +19,7 @@ use crate::config::{Cluster, Host as HostConfig, Role};
 use crate::datastore::{Stores, managed};
 use crate::facts::{Facts, Os, Probes};
 use crate::failure::Failure;
+use crate::op::File;
 use crate::phase::plan::{self, Plan, Selection};
 use crate::phase::preflight::{self, Ignore};
 use crate::phase::{Context, Kept, Step, outcome, runner};
@@ -44,6 +45,8 @@ pub struct Desired {
     pub ignore: Ignore,
     /// Where that comes from which hosts lack.
     pub supply: Supply,
+    /// Files of a backup that control planes are made with, where there is one.
+    pub restored: Vec<File>,
     /// Tells this run from others.
     pub run: String,
 }
@@ -240,6 +243,7 @@ impl Desired {
             control_plane: fleet.first.map(|first| &fleet.known[first].node),
             peers: &fleet.peers,
             joining: &fleet.joining,
+            restored: &self.restored,
             run: &self.run,
             facts: known.facts,
             assets: &self.assets,
