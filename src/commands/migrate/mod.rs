@@ -23,7 +23,7 @@ use crate::config::{Cluster, Datastore, Network, yaml};
 use crate::datastore::explore::foreign::{self, MANIFEST};
 use crate::datastore::explore::{self, Place as Where};
 use crate::failure::{Failure, Kind};
-use crate::op::{Decision, File, Op};
+use crate::op::{File, Op};
 use crate::phase::artifacts::image_step;
 use crate::phase::migrate::{self, Change, Record, State, Which};
 use crate::phase::plan::{Plan, Selection};
@@ -382,11 +382,23 @@ impl Work<'_> {
                     return Err(Failure::new(Kind::Config, "the cluster that --to describes is another one than this")
                         .hint("only `datastore`, and the datastores of shards, may differ: name, hosts, shards and kine stay as they are"));
                 }
+                let (has, gets) = (format!("{:?}", kept.endpoint()), format!("{:?}", new.endpoint()));
+                if has != gets {
+                    let endpoint = yaml::to_string(&kept.endpoint()).unwrap_or_default();
+                    let endpoint = endpoint.trim().replace('\n', " ");
+                    return Err(Failure::new(
+                        Kind::Config,
+                        "the cluster that --to describes has another endpoint than this",
+                    )
+                    .hint("what an endpoint is by default depends on the datastore")
+                    .hint(format!("write the one that it has into the file: spec.endpoint: {{ {endpoint} }}")));
+                }
                 new
             }
             (Some(new), None) => new,
             (None, Some(kept)) => {
                 let mut new = kept.clone();
+                new.spec.endpoint = Some(kept.endpoint());
                 new.spec.datastore = Datastore::Sqlite(Default::default());
                 new
             }
@@ -477,12 +489,10 @@ impl Work<'_> {
             let (mut plan, mut change) = (seen.plan, Change::default());
             plan.steps.retain(|planned| {
                 let id = planned.step.id.as_str();
-                let is_new = matches!(planned.decision, Decision::Change(_));
                 match &planned.step.op {
                     Op::File(file) if planned.step.phase() == "kine" || id == "control-plane/record" => {
-                        if is_new {
-                            change.files.push(file.clone());
-                        }
+                        // All of kine's, since every kine stops for the switch.
+                        change.files.push(file.clone());
                         false
                     }
                     Op::Directory { .. } | Op::Certificates { .. } | Op::Install { .. }

@@ -39,13 +39,13 @@ differs() {
 
 # gone PROGRAM
 gone() {
-  seconds=0
+  tenths=0
   while pidof "$1" >/dev/null; do
-    [ "$seconds" -lt 900 ] || {
+    [ "$tenths" -lt 900 ] || {
       printf '%s does not end\n' "$1" >&2
       exit 1
     }
-    seconds=$((seconds + 1))
+    tenths=$((tenths + 1))
     sleep 0.1
   done
 }
@@ -103,6 +103,20 @@ if [ -n "$changed" ]; then
     done
   fi
 fi
+# An API server that finds no kine gives up, and the kubelet waits before it starts the next one. kine answers once its store is open.
+port=2381
+while read -r path; do
+  case $path in
+  /etc/kubernetes/manifests/kine*.yaml | */etcdless-kine-*.service) [ -e "$to$path" ] || continue ;;
+  *) continue ;;
+  esac
+  tenths=0
+  until curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$port/metrics" || [ "$tenths" -ge 600 ]; do
+    tenths=$((tenths + 1))
+    sleep 0.1
+  done
+  port=$((port + 1))
+done <paths
 put "$api"
 is "on $to"
 systemctl disable etcdless-thaw.service 2>/dev/null || :
