@@ -311,11 +311,11 @@ impl Work<'_> {
         report.failure().map_or(Ok(()), Err)?;
         self.ui.emit(Event::Finished { changes: 1, seconds: self.began.elapsed().as_secs_f64() });
         if self.ui.format() == Format::Text {
-            let store = named(&cluster.spec.datastore);
-            ui::result(&format!(
-                "{}: on {store}\nthe way back: etcdless migrate --rollback; to give it up: --finish\n",
-                cluster.metadata.name
-            ));
+            let on = format!("{}: on {}", cluster.metadata.name, named(&cluster.spec.datastore));
+            ui::result(&match self.args.rollback {
+                true => format!("{on} again\nwhat the migration placed is removed by: etcdless migrate --finish\n"),
+                false => format!("{on}\nthe way back: etcdless migrate --rollback; to give it up: --finish\n"),
+            });
         }
         Ok(())
     }

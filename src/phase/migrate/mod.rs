@@ -321,7 +321,32 @@ fn plan(host: &str, steps: Vec<(&str, String, Op)>) -> Plan {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test")]
     use super::*;
+
+    /// The program that switches, in a folder of its own, as far as it touches nothing else: its exit code, and the state afterwards.
+    fn switched(state: &str, words: &[&str]) -> (Option<i32>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        std::fs::write(place("switch"), SWITCH).unwrap();
+        std::fs::write(place("state"), format!("{state}\n")).unwrap();
+        let ran = std::process::Command::new("sh").arg(place("switch")).args(words).output().unwrap();
+        (ran.status.code(), std::fs::read_to_string(place("state")).unwrap().trim().to_owned())
+    }
+
+    #[test]
+    fn nothing_is_switched_out_of_turn() {
+        for (state, words, code) in [
+            ("staged", &["resume"][..], 0),
+            ("held", &["resume"], 0),
+            ("on new", &["resume"], 0),
+            ("staged", &["commit", "new"], 9),
+            ("held", &["commit", "new"], 9),
+            ("on old", &["commit", "new"], 9),
+        ] {
+            assert_eq!(switched(state, words), (Some(code), state.to_owned()), "{state}: {words:?}");
+        }
+    }
 
     #[test]
     fn states_are_read() {

@@ -14,9 +14,10 @@ systemctl stop etcdless-thaw.timer 2>/dev/null || :
 printf '[Timer]\nOnActiveSec=%s\nAccuracySec=1\n' "$2" >/run/systemd/system/etcdless-thaw.timer
 systemctl daemon-reload
 systemctl enable etcdless-thaw.service
+# Before anything stops: a timer that finds nothing frozen does nothing.
+systemctl start etcdless-thaw.timer
 echo "frozen $3" >state.draft
 mv -fT state.draft state
-systemctl start etcdless-thaw.timer
 flock -u 9
 rm -f /etc/kubernetes/manifests/kube-apiserver.yaml
 # It would wait for its watchers, who would wait for it; what it acknowledged is in the store.

@@ -51,14 +51,13 @@ gone() {
 }
 
 state=$(cat state)
+to=${2-}
 case "$1 $state" in
-"commit frozen "*) to=$2 ;;
-"commit committed $2" | "commit on $2") to=$2 ;;
+"commit frozen "* | "commit committed $to" | "commit on $to" | "follow "*) ;;
 "commit "*)
   printf 'the time of the freeze is over: the store stays what it was (%s)\n' "$state" >&2
   exit 9
   ;;
-follow*) to=$2 ;;
 "resume frozen "* | "resume committed "*) to=${state#* } ;;
 *) exit 0 ;;
 esac
