@@ -79,7 +79,7 @@ impl Look {
         }
     }
 
-    /// Takes out the nodes that go by one of these names or addresses, with their Pods.
+    /// Takes out the nodes that go by one of these names or addresses, with their Pods but for those that are Ready: DNS may live there alone.
     pub(super) fn pass_over(&mut self, absent: &BTreeSet<String>) {
         let is_absent = |node: &Node| {
             absent.contains(&node.metadata.name)
@@ -88,7 +88,7 @@ impl Look {
         let nodes = self.nodes.iter_mut().flat_map(|nodes| nodes.extract_if(.., |node| is_absent(node)));
         let names: Vec<String> = nodes.map(|node| node.metadata.name).collect();
         if let Ok(pods) = &mut self.pods {
-            pods.retain(|pod| !names.contains(&pod.spec.node_name));
+            pods.retain(|pod| !names.contains(&pod.spec.node_name) || pod.is_ready());
         }
     }
 
