@@ -19,6 +19,7 @@ Examples:
   etcdless migrate -c cluster.yaml --to new.yaml        new.yaml is the same but for its datastore
   etcdless migrate root@10.0.0.11 --to new.yaml         a kubeadm cluster on etcd, or one that etcdless built
   etcdless migrate root@10.0.0.11 --to sqlite
+  etcdless migrate root@10.0.0.11 --to etcd             kubeadm's own etcd, on every control plane
   etcdless migrate -c new.yaml --rollback               back to the old store, with what was written since
   etcdless migrate -c new.yaml --finish                 forget the way back; the old store's data stays where it is")]
 pub struct Migrate {
@@ -28,8 +29,8 @@ pub struct Migrate {
     /// A cluster.yaml of the cluster as it is.
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A cluster.yaml with the datastore that the cluster shall have, or `sqlite`.
-    #[arg(long, value_name = "FILE|sqlite", required_unless_present_any = ["rollback", "finish"], conflicts_with_all = ["rollback", "finish"])]
+    /// A cluster.yaml with the datastore that the cluster shall have, or `sqlite`, or `etcd`.
+    #[arg(long, value_name = "FILE|sqlite|etcd", required_unless_present_any = ["rollback", "finish"], conflicts_with_all = ["rollback", "finish"])]
     pub to: Option<PathBuf>,
     /// Go back to the store that the last migration left, with what was written since.
     #[arg(long, conflicts_with = "finish")]

@@ -241,8 +241,10 @@ fn change(state: &mut State, op: &Op, record: &Record) {
         Op::Local(_) => {}
         Op::Certificates { .. } | Op::Carry { .. } => panic!("the runner turns it into files"),
         Op::Script(script) => {
-            for tool in ["/usr/local/bin/kubeadm", "/usr/local/bin/kubectl"] {
-                let needed = script.text.contains(tool);
+            let tools =
+                [("/usr/local/bin/kubeadm init", "/usr/local/bin/kubeadm"), ("kubectl --", "/usr/local/bin/kubectl")];
+            for (call, tool) in tools {
+                let needed = script.text.contains(call);
                 assert!(!needed || facts.files.contains_key(tool), "{}: {tool} is not there", record.step);
             }
             for path in &script.watches {

@@ -22,6 +22,9 @@ pub const FOLDER: &str = "/var/lib/etcdless/etcd";
 /// Where the kubelet finds kubeadm's etcd.
 pub const MANIFEST: &str = "/etc/kubernetes/manifests/etcd.yaml";
 
+/// Where kubeadm keeps etcd's certificates.
+pub const PKI: &str = "/etc/kubernetes/pki/etcd";
+
 /// The authority of etcd's certificates, which all control planes share: the certificate, the key.
 pub const AUTHORITY: [&str; 2] = ["/etc/kubernetes/pki/etcd/ca.crt", "/etc/kubernetes/pki/etcd/ca.key"];
 
@@ -91,6 +94,13 @@ pub async fn end(host: &impl Query) -> Result<u64, Error> {
     let output = run(host, "end the temporary etcd", include_str!("scripts/end.sh"), &args, Vec::new(), 90).await?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     text.parse().map_err(|_| failed("end the temporary etcd", &text))
+}
+
+/// Takes the temporary etcd away, with all that it holds.
+pub async fn discard(host: &impl Query) -> Result<(), Error> {
+    run(host, "take the temporary etcd away", include_str!("scripts/discard.sh"), &[FOLDER, NAME], Vec::new(), 60)
+        .await?;
+    Ok(())
 }
 
 /// Copies the store's file, of so many bytes, to another control plane.

@@ -1,5 +1,6 @@
 //! `migrate`: a cluster goes to another store while it runs, from etcd as well, and back.
 
+mod etcd;
 mod site;
 mod stores;
 
@@ -30,7 +31,7 @@ use crate::phase::plan::{Plan, Selection};
 use crate::phase::preflight::Ignore;
 use crate::phase::runner::{self, Run};
 use crate::phase::survey::{Desired, Place, Surveyed};
-use crate::remote::{Host, Query, Question};
+use crate::remote::Host;
 use crate::ui::{self, Event, Format, Ui};
 
 /// Where kubeadm keeps the manifest of the etcd that it makes.
@@ -46,8 +47,9 @@ pub(super) async fn run(args: Migrate) -> Result<(), Ended> {
     let target = Target::new(args.host.clone(), args.config.clone(), args.login.clone());
     let (args, target) = (&args, &target);
     session::under_ui(args.show, |ui, interrupt| async move {
+        let word = args.to.as_ref().and_then(|path| path.to_str());
         let to = match &args.to {
-            Some(path) if path.as_os_str() != "sqlite" => {
+            Some(path) if !matches!(word, Some("sqlite" | "etcd")) => {
                 Some(session::describe(&Target::new(None, Some(path.clone()), args.login.clone()), None)?)
             }
             _ => None,
@@ -67,6 +69,7 @@ pub(super) async fn run(args: Migrate) -> Result<(), Ended> {
         match (args.finish, args.rollback) {
             (true, _) => work.finish().await,
             (_, true) => work.back().await,
+            _ if word == Some("etcd") => work.out().await,
             _ => work.forward(to).await,
         }
     })
@@ -94,21 +97,22 @@ struct Wanted {
 impl Work<'_> {
     async fn forward(&self, to: Option<Cluster>) -> Result<(), Failure> {
         let new = self.wanted(to)?;
-        if let Some(on) = self.resume(&new).await? {
-            return self.settle(&on).await;
+        if self.resume(&written(&new)?).await?.is_some() {
+            return self.settle(&new).await;
         }
         let old = self.places().await?;
         let wanted = self.survey(new).await?;
         let new = &wanted.desired.cluster;
         let moves = self.moves(new, &old)?;
-        self.tell(&moves, new).await?;
+        let names: Vec<String> = new.datastores().map(|(_, store)| named(store)).collect();
+        self.tell(moves.iter().map(|(_, from, to)| (&old[*from], names[*to].clone()))).await?;
         if self.args.dry_run {
             return Ok(());
         }
         self.confirm(&format!("Move `{}`?", new.metadata.name)).await?;
 
         let (run, sure) = (self.run(self.interrupt.stop.clone()), self.run(Arc::default()));
-        self.interrupt.applying.store(true, Ordering::Relaxed);
+        self.busy(true);
         self.each(&run, |label| wanted.hosts.get(label).map(|(plan, ..)| plan)).await?;
         let record = Record { id: self.id.clone(), old: self.kept()?, new: written(new)?, begins: Vec::new() };
         let staged = self.plans(|label| {
@@ -116,8 +120,7 @@ impl Work<'_> {
             change.map(|change| migrate::stage(label, change, &record)).transpose()
         })?;
         self.each(&run, |label| staged.get(label)).await?;
-        // What is copied meanwhile is in nobody's way: it may be left at any moment.
-        self.interrupt.applying.store(false, Ordering::Relaxed);
+        self.busy(false);
 
         let (resolved, credentials) = access::resolve(self.ui, self.target, new).await?;
         let places = explore::places(&resolved, &credentials);
@@ -127,7 +130,8 @@ impl Work<'_> {
         for (shard, from, to) in &moves {
             moving.push(Move::begin(self.ui, at, shard, &old[*from], &places[*to]).await?);
         }
-        self.switch((Which::Old, Which::New), moving, record, (&run, &sure), new).await?;
+        let rest = async |record: &mut Record| Self::rest(moving, Which::New, record).await;
+        self.switch((Which::Old, Which::New), rest, record, (&run, &sure), new).await?;
         self.settle(new).await
     }
 
@@ -135,33 +139,23 @@ impl Work<'_> {
     async fn back(&self) -> Result<(), Failure> {
         let record = self.record()?;
         let first = self.site.first()?;
-        let parse = |text: &str| crate::config::load::parse("what the migration keeps", text);
+        let serves = self.thaw().await?;
         if record.old.is_empty() {
-            return Err(Failure::new(
-                Kind::Usage,
-                "the way back to etcd is a migration of its own, which this release cannot do yet",
-            )
-            .hint(format!(
-                "its data stays in /var/lib/etcd, as it was when the cluster left it, and its manifests in {}/old",
-                migrate::FOLDER
-            )));
+            return match serves {
+                Which::New => self.back_to_etcd(record).await,
+                Which::Old => self.settled(&parse(&record.new)?).await,
+            };
         }
-        let (old, new) = (parse(&record.old)?, parse(&record.new)?);
-        match first.seen.state {
-            State::On(Which::New) | State::Committed(Which::New) => {}
-            State::On(Which::Old) | State::Committed(Which::Old) => return self.settle(&old).await,
-            _ => {
-                self.thaw(&old).await?;
-                return self.settle(&old).await;
-            }
+        let old = parse(&record.old)?;
+        if serves == Which::Old {
+            return self.settle(&old).await;
         }
-        let descriptions = match &self.args.config {
-            // The operator's file knows where secrets are.
-            Some(_) => session::describe(self.target, None)?,
-            None => new.clone(),
-        };
-        let (resolved, credentials) = access::resolve(self.ui, self.target, &descriptions).await?;
-        let from = explore::places(&resolved, &credentials);
+        if record.new.is_empty() && !old.spec.shards.is_empty() {
+            return Err(Failure::new(Kind::Usage, "from etcd there is no way back to a kine with shards")
+                .hint("what the stores held is as the cluster left it")
+                .hint("`etcdless migrate --finish`, then --to a description without shards"));
+        }
+        let from = self.places().await?;
         let (resolved, credentials) = access::resolve(self.ui, self.target, &old).await?;
         let to = explore::places(&resolved, &credentials);
         self.ui.note(None, format!("`{}` goes back to {}", old.metadata.name, named(&old.spec.datastore)));
@@ -179,34 +173,26 @@ impl Work<'_> {
             };
             moving.push(Move::back(self.ui, at, shard, (&from[source], *begins), &to[target]).await?);
         }
-        self.switch((Which::New, Which::Old), moving, record, (&run, &sure), &old).await?;
+        let rest = async |record: &mut Record| Self::rest(moving, Which::Old, record).await;
+        self.switch((Which::New, Which::Old), rest, record, (&run, &sure), &old).await?;
         self.settle(&old).await
     }
 
-    /// API servers stop, what is left is copied, and they start on the other store.
+    /// API servers stop, `rest` copies what is left and says how many keys changed, and they start on the other store.
     async fn switch(
         &self,
         (serves, to): (Which, Which),
-        mut moving: Vec<Move<'_>>,
+        rest: impl AsyncFnOnce(&mut Record) -> Result<u64, Failure>,
         mut record: Record,
         (run, sure): (&Run, &Run),
         cluster: &Cluster,
     ) -> Result<(), Failure> {
-        self.interrupt.applying.store(true, Ordering::Relaxed);
+        self.busy(true);
         let away = Instant::now();
         let froze = async {
             let plans = self.plans(|label| Ok(Some(migrate::freeze(label, serves, self.args.freeze, &self.id))))?;
             self.each(run, |label| plans.get(label)).await?;
-            record.begins.clear();
-            let mut changed = 0;
-            for one in &mut moving {
-                let (begins, keys) = one.end().await?;
-                record.begins.push((one.shard.clone(), begins));
-                changed += keys;
-            }
-            for one in moving {
-                one.deliver(to).await?;
-            }
+            let changed = rest(&mut record).await?;
             let noted = self.plans(|label| migrate::noted(label, &record).map(Some))?;
             self.each(run, |label| noted.get(label)).await?;
             let first = self.site.first()?.config.label();
@@ -218,7 +204,7 @@ impl Work<'_> {
             Ok(changed) => changed,
             Err(failure) => {
                 self.ui.note(None, "the store that served serves again");
-                self.thaw_to(serves, cluster).await?;
+                self.thaw_to(serves).await?;
                 return Err(failure.hint("run the same command again: it begins anew, and removes nothing that served"));
             }
         };
@@ -233,6 +219,21 @@ impl Work<'_> {
         self.follow(sure, to, cluster).await
     }
 
+    /// What changed in stores since the last time, and files to where the switch takes them from.
+    async fn rest(mut moving: Vec<Move<'_>>, to: Which, record: &mut Record) -> Result<u64, Failure> {
+        record.begins.clear();
+        let mut changed = 0;
+        for one in &mut moving {
+            let (begins, keys) = one.end().await?;
+            record.begins.push((one.shard.clone(), begins));
+            changed += keys;
+        }
+        for one in moving {
+            one.deliver(to).await?;
+        }
+        Ok(changed)
+    }
+
     /// The other control planes go where the first is.
     async fn follow(&self, sure: &Run, to: Which, cluster: &Cluster) -> Result<(), Failure> {
         for member in self.site.planes.iter().skip(1) {
@@ -242,8 +243,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Whatever was cut off is brought to an end. The description of the store that the cluster is on, where that is the one it is to go to.
-    async fn resume(&self, new: &Cluster) -> Result<Option<Cluster>, Failure> {
+    /// Whatever was cut off is brought to an end. What the cut off migration is about, where it is the one to `new` and needs only its end.
+    async fn resume(&self, new: &str) -> Result<Option<Record>, Failure> {
         let first = self.site.first()?;
         let sure = self.run(Arc::default());
         match first.seen.state {
@@ -251,41 +252,70 @@ impl Work<'_> {
             State::On(Which::Old) if self.site.planes.iter().all(|member| member.seen.state == first.seen.state) => {
                 Ok(None)
             }
-            _ if self.args.dry_run => Err(Failure::new(Kind::Unhealthy, "a migration was cut off here")
-                .hint("the same command without --dry-run goes on with it")),
+            State::Committed(Which::New) | State::On(Which::New) if self.args.dry_run => {
+                Err(Failure::new(Kind::Usage, "the last migration is not finished")
+                    .hint("the same command without --dry-run goes on with it"))
+            }
             State::Committed(Which::New) | State::On(Which::New) => {
-                if self.record()?.new != written(new)? {
+                let record = self.record()?;
+                if record.new != new {
                     return Err(Failure::new(Kind::Usage, "the last migration is not finished")
                         .hint("`etcdless migrate --finish` forgets the way back, --rollback takes it"));
                 }
-                let committed = migrate::commit(&first.config.label(), Which::New, &first.address(new)?, &self.id);
+                let cluster = self.moved()?;
+                let committed = migrate::commit(&first.config.label(), Which::New, &first.address(&cluster)?, &self.id);
                 self.on(&sure, first, &committed).await?;
-                self.follow(&sure, Which::New, new).await?;
-                Ok(Some(new.clone()))
+                self.follow(&sure, Which::New, &cluster).await?;
+                Ok(Some(record))
             }
             _ => {
-                self.thaw(new).await?;
+                self.thaw().await?;
                 Ok(None)
             }
         }
     }
 
-    async fn thaw(&self, cluster: &Cluster) -> Result<(), Failure> {
-        let serves = self.site.planes.iter().find_map(|member| match member.seen.state {
-            State::Frozen(which) | State::Committed(which) => Some(which),
-            _ => None,
-        });
-        self.thaw_to(serves.unwrap_or(Which::Old), cluster).await
+    /// Where a switch was cut off, all control planes go to the store that it left serving. Which that is.
+    async fn thaw(&self) -> Result<Which, Failure> {
+        let states: Vec<State> = self.site.planes.iter().map(|member| member.seen.state).collect();
+        let (serves, is_calm) = migrate::serves(&states);
+        match is_calm {
+            true => Ok(serves),
+            false if self.args.dry_run => Err(Failure::new(Kind::Unhealthy, "a migration was cut off here")
+                .hint("the same command without --dry-run goes on with it")),
+            false => self.thaw_to(serves).await.map(|()| serves),
+        }
     }
 
     /// All control planes go back to the store that served; the first decides here, too.
-    async fn thaw_to(&self, serves: Which, cluster: &Cluster) -> Result<(), Failure> {
+    async fn thaw_to(&self, serves: Which) -> Result<(), Failure> {
         let sure = self.run(Arc::default());
+        // What a migration that never got as far as a record was about is not needed here.
+        let cluster = self.moved()?;
         for member in &self.site.planes {
-            let plan = migrate::follow(&member.config.label(), serves, &member.address(cluster)?, &self.id);
+            let plan = migrate::follow(&member.config.label(), serves, &member.address(&cluster)?, &self.id);
             self.on(&sure, member, &plan).await?;
         }
         Ok(())
+    }
+
+    /// The description of the cluster that moves, on whichever side of the migration it has one.
+    fn moved(&self) -> Result<Cluster, Failure> {
+        if let Some(kept) = &self.site.kept {
+            return Ok(kept.clone());
+        }
+        let record = self.site.planes.iter().find_map(|member| member.seen.record.clone());
+        let text = record.map(|record| if record.new.is_empty() { record.old } else { record.new });
+        match (text, &self.site.to) {
+            (Some(text), _) => parse(&text),
+            (None, Some(to)) => Ok(to.clone()),
+            (None, None) => Err(Failure::new(Kind::Config, "there is no description of the cluster")),
+        }
+    }
+
+    /// What is copied while the cluster runs is in nobody's way: it may be left at any moment. What changes hosts is brought to an end.
+    fn busy(&self, is_busy: bool) {
+        self.interrupt.applying.store(is_busy, Ordering::Relaxed);
     }
 
     /// The rest of what the description says, and whether all is well.
@@ -301,7 +331,7 @@ impl Work<'_> {
                     surveyed.hosts.into_iter().map(|seen| (seen.node.label.clone(), seen.plan)).collect();
                 self.each(&sure, |label| plans.get(label)).await?;
             }
-            None => self.configure(&sure, cluster).await?,
+            None => self.configure(&sure, &Backend::kine(cluster)).await?,
         }
         let node = Node::new(cluster, &first.config, &first.facts)
             .ok_or_else(|| Failure::new(Kind::Unhealthy, format!("{} has no usable address", first.config.label())))?;
@@ -309,37 +339,36 @@ impl Work<'_> {
         let report =
             verify::watch(self.ui, &first.host, cluster, &node, &assets, &Default::default(), VERIFY_DEADLINE).await?;
         report.failure().map_or(Ok(()), Err)?;
+        self.done(cluster, &named(&cluster.spec.datastore));
+        Ok(())
+    }
+
+    /// Says where the cluster is now.
+    fn done(&self, cluster: &Cluster, on: &str) {
         self.ui.emit(Event::Finished { changes: 1, seconds: self.began.elapsed().as_secs_f64() });
         if self.ui.format() == Format::Text {
-            let on = format!("{}: on {}", cluster.metadata.name, named(&cluster.spec.datastore));
+            let on = format!("{}: on {on}", cluster.metadata.name);
             ui::result(&match self.args.rollback {
                 true => format!("{on} again\nwhat the migration placed is removed by: etcdless migrate --finish\n"),
                 false => format!("{on}\nthe way back: etcdless migrate --rollback; to give it up: --finish\n"),
             });
         }
-        Ok(())
     }
 
-    /// kubeadm's own configuration, in a cluster that etcdless did not build.
-    async fn configure(&self, sure: &Run, cluster: &Cluster) -> Result<(), Failure> {
+    /// kubeadm's own configuration, where nothing else writes it.
+    async fn configure(&self, sure: &Run, backend: &Backend) -> Result<(), Failure> {
         let first = self.site.first()?;
-        let script = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get configmap kubeadm-config -o \
-                      'jsonpath={.data.ClusterConfiguration}'";
-        let question = Question { script, args: Vec::new(), input: Vec::new(), deadline: Duration::from_secs(60) };
-        let answer = first.host.ask(question).await.map_err(|error| session::unreachable(&error, &first.config))?;
-        let before = String::from_utf8_lossy(&answer.stdout).into_owned();
-        let after = migration::configuration(&before, &Backend::kine(cluster)).map_err(|why| {
-            Failure::new(Kind::Unhealthy, format!("kubeadm-config in kube-system is of no use: {why}"))
-                .hint("the cluster is on its new store; `kubeadm upgrade` needs the configuration mended before")
+        let configuration = self.configuration(backend).await.map_err(|failure| {
+            failure.hint("the cluster is on its new store; `kubeadm upgrade` needs the configuration mended before")
         })?;
-        self.on(sure, first, &migrate::configured(&first.config.label(), &after, &self.id)).await
+        self.on(sure, first, &migrate::configured(&first.config.label(), &configuration, &self.id)).await
     }
 
     async fn finish(&self) -> Result<(), Failure> {
         let record = self.record()?;
         let from = match record.old.is_empty() {
             true => "etcd".to_owned(),
-            false => named(&crate::config::load::parse("what the migration keeps", &record.old)?.spec.datastore),
+            false => named(&parse(&record.old)?.spec.datastore),
         };
         self.ui.note(
             None,
@@ -547,25 +576,23 @@ impl Work<'_> {
         desired.survey(&places).await
     }
 
-    /// How much there is, and what will be away for how long.
-    async fn tell(&self, moves: &[(String, usize, usize)], new: &Cluster) -> Result<(), Failure> {
+    /// How much there is, and what will be away for how long. Each store with where it goes.
+    async fn tell(&self, moves: impl Iterator<Item = (&Where, String)>) -> Result<(), Failure> {
         let first = self.site.first()?;
-        let old = self.places().await?;
-        for (shard, from, _) in moves {
+        for (from, to) in moves {
             let failed = |error| stores::failed(error, &first.config);
-            let mut store = old[*from].open(&first.host, COUNTING).await.map_err(failed)?;
+            let mut store = from.open(&first.host, COUNTING).await.map_err(failed)?;
             let (keys, bytes) = store
                 .tally()
                 .await
                 .map_err(failed)?
                 .values()
                 .fold((0, 0), |(keys, bytes), tally| (keys + tally.objects, bytes + tally.bytes));
-            let to =
-                new.datastores().find(|(name, _)| name == shard).map(|(_, store)| named(store)).unwrap_or_default();
             self.ui.note(
                 None,
                 format!(
-                    "{shard}: {keys} keys, {:.1} MiB, from {} to {to}, copied while the cluster runs",
+                    "{}: {keys} keys, {:.1} MiB, from {} to {to}, copied while the cluster runs",
+                    from.shard,
                     bytes as f64 / 1048576.0,
                     store.engine
                 ),
@@ -619,6 +646,10 @@ impl Work<'_> {
 
 fn arch(member: &Member) -> &'static str {
     if member.facts.machine == "aarch64" { "arm64" } else { "amd64" }
+}
+
+fn parse(text: &str) -> Result<Cluster, Failure> {
+    crate::config::load::parse("what the migration keeps", text)
 }
 
 fn written(cluster: &Cluster) -> Result<String, Failure> {

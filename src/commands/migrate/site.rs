@@ -30,6 +30,8 @@ pub(super) struct Site {
     pub(super) servers: Vec<Member>,
     /// The description that the cluster keeps of itself; none where etcdless did not build it.
     pub(super) kept: Option<Cluster>,
+    /// The one that --to names.
+    pub(super) to: Option<Cluster>,
 }
 
 impl Site {
@@ -39,14 +41,22 @@ impl Site {
         let (host, config) = session::control_plane(ui, target, &described).await?;
         let probes = || Probes { texts: [RECORD.to_owned(), MANIFEST.to_owned()].into(), ..Probes::default() };
         let facts = host.facts(&probes()).await.map_err(|error| session::unreachable(&error, &config))?;
-        drop(host);
         let kept = facts.texts.get(RECORD).map(|text| load::parse(RECORD, text)).transpose()?;
+        let known = match &kept {
+            Some(kept) => Some(kept.clone()),
+            // On etcd it has none, but a migration that is not finished has.
+            None => match migrate::look(&host, &config.label()).await?.record.filter(|record| !record.old.is_empty()) {
+                Some(record) => Some(load::parse("what the migration keeps", &record.old)?),
+                None => None,
+            },
+        };
+        drop(host);
         let by_login = |cluster: &Cluster| {
             cluster.spec.hosts.iter().map(|host| session::as_operator(target, host)).collect::<Vec<_>>()
         };
-        let mut configs = match (&target.config, &kept, to) {
+        let mut configs = match (&target.config, &known, to) {
             (Some(_), ..) => described.spec.hosts.clone(),
-            (None, Some(kept), _) => by_login(kept),
+            (None, Some(known), _) => by_login(known),
             (None, None, Some(to)) => to.spec.hosts.clone(),
             (None, None, None) => {
                 let why = format!("{} has no cluster that etcdless built", config.label());
@@ -68,7 +78,7 @@ impl Site {
         });
         let (planes, servers) =
             try_join_all(members).await?.into_iter().partition(|member| member.config.role.is_control_plane());
-        Ok(Self { planes, servers, kept })
+        Ok(Self { planes, servers, kept, to: to.cloned() })
     }
 
     /// The control plane that decides.

@@ -13,11 +13,11 @@ use crate::remote::Host;
 use crate::ui::Ui;
 
 /// Seconds that reading a store may take.
-const READING: u64 = 6 * 3600;
+pub(super) const READING: u64 = 6 * 3600;
 
 /// A store is brought up to date as often as it takes until so few keys are left, and no more often than that.
-const FEW: u64 = 500;
-const TIMES: usize = 8;
+pub(super) const FEW: u64 = 500;
+pub(super) const TIMES: usize = 8;
 
 /// One store on its way.
 pub(super) struct Move<'a> {

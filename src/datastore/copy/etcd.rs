@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::Change;
+use tokio::sync::mpsc;
+
+use super::digest::Digest;
+use super::{Change, Deletions, Living, Row, UNDER_WAY};
 use crate::cluster::kine::probe::{self, Endpoint, ProbeError, frame};
+use crate::datastore::explore::{Error, ROOT, Store};
+use crate::failure::{Failure, Kind};
 use crate::remote::Query;
 
 /// Operations a transaction: etcd takes 128 unless it is told otherwise.
@@ -55,9 +60,7 @@ impl<'a, H: Query> Etcd<'a, H> {
         let (mut operations, mut keys, mut bytes, mut sent, mut done) = (Vec::new(), BTreeSet::new(), 0, 0, 0);
         for change in changes {
             let (key, operation) = match change {
-                Change::Put(row) if row.lease > 0 && row.lease < SHORTEST_LEASE => {
-                    (&row.key, frame::delete_range(row.key.as_bytes()))
-                }
+                Change::Put(row) if !is_moved(row) => (&row.key, frame::delete_range(row.key.as_bytes())),
                 Change::Put(row) => {
                     if row.lease > 0 && self.granted.insert(row.lease) {
                         grants.push(("Lease/LeaseGrant", frame::grant(row.lease, row.lease)));
@@ -87,5 +90,100 @@ impl<'a, H: Query> Etcd<'a, H> {
         }
         grants.extend(transactions);
         (grants, done)
+    }
+}
+
+fn is_moved(row: &Row) -> bool {
+    row.lease == 0 || row.lease >= SHORTEST_LEASE
+}
+
+/// Counts in what an etcd has of these.
+fn count(digest: &mut Digest, changes: &[Change]) {
+    changes.iter().filter_map(Change::row).filter(|row| is_moved(row)).for_each(|row| digest.add(row));
+}
+
+/// Writes all that a store holds into an etcd, beside what is there of other stores, and counts it in; `each` is told how much is written.
+pub async fn copy<H: Query>(
+    from: &mut Store<'_>,
+    into: &mut Etcd<'_, H>,
+    digest: &mut Digest,
+    each: impl Fn(&Digest),
+) -> Result<(), Error> {
+    let (out, mut rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
+    let read = async { from.changes(0, &out).await.inspect(|_| drop(out)) };
+    let written = async move {
+        while let Some(changes) = rows.recv().await {
+            into.apply(&changes).await?;
+            count(digest, &changes);
+            each(digest);
+        }
+        Ok(())
+    };
+    let (read, written) = tokio::join!(read, written);
+    written.map_err(failed)?;
+    read.map(drop)
+}
+
+/// What changed in a store since a revision, read while its kine can still be asked.
+pub struct Late {
+    changes: Vec<Change>,
+    /// Where the store does not know any more what was deleted.
+    living: Option<Living>,
+}
+
+impl Late {
+    /// Reads it.
+    pub async fn read(from: &mut Store<'_>, since: u64) -> Result<Self, Error> {
+        let (out, mut rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
+        let read = async { from.changes(since, &out).await.inspect(|_| drop(out)) };
+        let kept = async {
+            let mut all = Vec::new();
+            while let Some(changes) = rows.recv().await {
+                all.extend(changes);
+            }
+            all
+        };
+        let (told, changes) = tokio::join!(read, kept);
+        let living = match told? {
+            Deletions::Told => None,
+            Deletions::Unknown => Some(Living::of(from).await?),
+        };
+        Ok(Self { changes, living })
+    }
+
+    /// How many keys were written or deleted, as far as the store told.
+    pub fn keys(&self) -> u64 {
+        self.changes.len() as u64
+    }
+
+    /// Counts in what an etcd has of it once it is applied.
+    pub fn count(&self, digest: &mut Digest) {
+        count(digest, &self.changes);
+    }
+
+    /// Brings an etcd up to it. `at` is the same etcd, to be read; `owns` says which keys came from the store.
+    pub async fn apply<H: Query>(
+        &self,
+        into: &mut Etcd<'_, H>,
+        at: &mut Store<'_>,
+        owns: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        into.apply(&self.changes).await.map_err(failed)?;
+        let Some(living) = &self.living else { return Ok(()) };
+        let mut gone = Vec::new();
+        at.keys(ROOT, |page| {
+            let own = page.into_iter().map(|entry| entry.key).filter(|key| owns(key));
+            gone.extend(own.filter_map(|key| living.without(key)));
+        })
+        .await?;
+        into.apply(&gone).await.map_err(failed)
+    }
+}
+
+/// As every other store's error.
+pub fn failed(error: ProbeError) -> Error {
+    match error {
+        ProbeError::Remote(error) => Error::Remote(error),
+        other => Error::Store(Failure::new(Kind::Datastore, format!("etcd cannot be filled: {other}"))),
     }
 }

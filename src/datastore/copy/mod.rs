@@ -184,33 +184,53 @@ pub async fn catch_up(from: &mut Store<'_>, since: u64, into: &mut Sink) -> Resu
     Ok(many)
 }
 
-/// The keys that one store has and the other, which they came from, has no more. A name is known by half of its SHA-256.
+/// The keys that one store has and the other, which they came from, has no more.
 async fn gone(from: &mut Store<'_>, into: &mut Sink) -> Result<Vec<Change>, Error> {
-    let hash = |name: &str| Sha256::digest(name)[..16].to_vec();
-    let mut living = HashSet::new();
-    from.keys(ROOT, |page| living.extend(page.iter().map(|entry| hash(&entry.key)))).await?;
-    let revision = from.snapshot.revision;
+    let living = Living::of(from).await?;
     let mut gone = Vec::new();
-    let each = |key: String| {
-        if !living.contains(&hash(&key)) {
-            gone.push(Change::Deleted { key, revision });
-        }
-    };
-    into.names(each).await?;
+    into.names(|key| gone.extend(living.without(key))).await?;
     Ok(gone)
+}
+
+/// The names of all that lives in a store, each as half of its SHA-256.
+struct Living {
+    names: HashSet<[u8; 16]>,
+    revision: u64,
+}
+
+impl Living {
+    async fn of(store: &mut Store<'_>) -> Result<Self, Error> {
+        let mut names = HashSet::new();
+        store.keys(ROOT, |page| names.extend(page.iter().map(|entry| half(&entry.key)))).await?;
+        Ok(Self { names, revision: store.snapshot.revision })
+    }
+
+    /// That a key was deleted, where it does not live.
+    fn without(&self, key: String) -> Option<Change> {
+        let revision = self.revision;
+        (!self.names.contains(&half(&key))).then_some(Change::Deleted { key, revision })
+    }
+}
+
+fn half(name: &str) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&Sha256::digest(name)[..16]);
+    half
 }
 
 /// What lives in a store that is newer than a revision.
 pub async fn changed(from: &mut Store<'_>, since: u64) -> Result<Digest, Error> {
-    let (out, mut rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
+    let (out, rows) = mpsc::channel(UNDER_WAY);
     let read = async { from.changes(since, &out).await.inspect(|_| drop(out)) };
-    let counted = async {
-        let mut digest = Digest::default();
-        while let Some(changes) = rows.recv().await {
-            changes.iter().filter_map(Change::row).for_each(|row| digest.add(row));
-        }
-        digest
-    };
-    let (read, digest) = tokio::join!(read, counted);
+    let (read, digest) = tokio::join!(read, counted(rows));
     read.map(|_| digest)
+}
+
+/// The digest of all rows that come.
+async fn counted(mut rows: mpsc::Receiver<Vec<Change>>) -> Digest {
+    let mut digest = Digest::default();
+    while let Some(changes) = rows.recv().await {
+        changes.iter().filter_map(Change::row).for_each(|row| digest.add(row));
+    }
+    digest
 }

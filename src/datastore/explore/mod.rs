@@ -134,6 +134,11 @@ pub fn sqlite(shard: &str, file: String, kine: Endpoint) -> Place {
     Place { shard: shard.to_owned(), folders: Vec::new(), route: Route::Sqlite(file, kine) }
 }
 
+/// An etcd that all is in.
+pub fn etcd(endpoint: Endpoint) -> Place {
+    Place { shard: crate::config::MAIN.to_owned(), folders: Vec::new(), route: Route::Api("etcd", endpoint) }
+}
+
 /// Where resources, as `--etcd-servers-overrides` names them, are kept.
 fn folders(resources: &[String]) -> Vec<String> {
     let folder = |name: &String| match name.trim_start_matches('/').split_once('/') {

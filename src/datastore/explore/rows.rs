@@ -1,6 +1,6 @@
 //! All that a store holds, or what changed in it, for those who move it elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::api::{Api, text};
 use super::sql::{Server, Sql, cell, number};
@@ -106,6 +106,7 @@ impl Api<'_> {
                 return Ok(Deletions::Told);
             }
         }
+        let numbers = self.shared(span.revision).await?;
         let mut left = BTreeMap::new();
         let taken = self
             .each_page(ROOT, span.revision, false, async |pairs| {
@@ -116,7 +117,9 @@ impl Api<'_> {
                 left.extend(asked.map_err(|error| Some(self.failed(error)))?);
                 for pair in pairs.into_iter().filter(|pair| pair.mod_revision > span.since) {
                     let key = text(&pair.key);
-                    let (created, revision) = (pair.create_revision, pair.mod_revision);
+                    let (created, revision) = numbers
+                        .get(&key)
+                        .map_or((pair.create_revision, pair.mod_revision), |revision| (*revision, *revision));
                     let lease = left.get(&pair.lease).copied().unwrap_or_default();
                     let row = Row { key, created, revision, lease, value: pair.value };
                     batch.push(Change::Put(row)).await.map_err(|_| None)?;
@@ -132,5 +135,43 @@ impl Api<'_> {
             Err(None) => {}
         }
         Ok(if span.since > 0 { Deletions::Unknown } else { Deletions::Told })
+    }
+
+    /// Keys that were written by one transaction have one revision in etcd, which kine cannot keep: an API server never does that, but whoever
+    /// fills an etcd. Where there are such, all get revisions of their own; otherwise nothing.
+    async fn shared(&self, newest: u64) -> Result<HashMap<String, u64>, Error> {
+        let mut keys = Vec::new();
+        self.keys(ROOT, newest, |page| keys.extend(page.into_iter().map(|entry| (entry.revision, entry.key)))).await?;
+        Ok(distinct(keys))
+    }
+}
+
+/// A revision of its own for each key, in the order that they have and none above what it was, where some have the same; otherwise nothing.
+fn distinct(mut keys: Vec<(u64, String)>) -> HashMap<String, u64> {
+    keys.sort_unstable();
+    if keys.windows(2).all(|two| two[0].0 != two[1].0) {
+        return HashMap::new();
+    }
+    let mut next = u64::MAX;
+    let own = keys.into_iter().rev().map(|(revision, key)| {
+        next = revision.min(next.saturating_sub(1));
+        (key, next)
+    });
+    own.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_keys_keep_one_revision() {
+        let of = |keys: &[(u64, &str)]| {
+            let own = distinct(keys.iter().map(|(revision, key)| (*revision, (*key).to_owned())).collect());
+            keys.iter().map(|(_, key)| own.get(*key).copied()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[(7, "a"), (9, "b")]), [None, None]);
+        assert_eq!(of(&[(7, "a"), (9, "b"), (9, "c"), (9, "d"), (20, "e")]), [6, 7, 8, 9, 20].map(Some));
+        assert_eq!(of(&[(7, "a"), (9, "b"), (9, "c"), (30, "d")]), [7, 8, 9, 30].map(Some));
     }
 }

@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 
 use super::plan::{Plan, Planned};
 use super::{Step, runner};
+use crate::cluster::etcd::{AUTHORITY, PKI};
 use crate::datastore::explore::foreign::MANIFEST as API_SERVER;
 use crate::failure::{Failure, Kind};
 use crate::journal;
-use crate::op::{self, Decision, Fetch, File, Op, Script};
+use crate::op::{self, Decision, Fetch, File, Image, Op, Script};
 use crate::remote::{Mutate, Payload, Query, Question, Signal};
 
 /// Where a control plane keeps what it needs for the switch; root's alone.
@@ -78,7 +79,8 @@ pub enum State {
 }
 
 impl State {
-    fn parse(text: &str) -> Option<Self> {
+    /// As a control plane writes it down; nothing for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
         let (word, which) =
             text.trim().split_once(' ').map_or((text.trim(), None), |(word, rest)| (word, Which::of(rest)));
         Some(match (word, which) {
@@ -91,6 +93,21 @@ impl State {
             _ => return None,
         })
     }
+}
+
+/// Which store control planes serve, or are to serve once a switch that was cut off is brought to its end, and whether all of them do. The first
+/// that knows is the one that decides.
+pub fn serves(states: &[State]) -> (Which, bool) {
+    let decided = |state: &State| match state {
+        State::Frozen(which) | State::Committed(which) | State::On(which) => Some(*which),
+        State::None | State::Staged | State::Held => None,
+    };
+    let serves = states.iter().find_map(decided).unwrap_or(Which::Old);
+    let is_calm = |state: &State| match state {
+        State::None | State::Staged => serves == Which::Old,
+        state => *state == State::On(serves),
+    };
+    (serves, states.iter().all(is_calm))
 }
 
 /// What a migration is about, as every control plane keeps it. No secrets.
@@ -200,6 +217,26 @@ pub fn hold(host: &str, run: &str) -> Plan {
 /// The one that decides goes to a store, unless its time is over.
 pub fn commit(host: &str, to: Which, address: &str, run: &str) -> Plan {
     switched(host, "commit", to, address, run)
+}
+
+/// What a control plane needs before its member of etcd is made: the image, and the authority of `authority`, which has made one.
+pub fn etcd_ready(host: &str, image: &str, authority: Option<&str>) -> Plan {
+    let reference = image.to_owned();
+    let pulled = Op::Image(Image { reference, push: false, environment: Vec::new() });
+    let mut steps = vec![("image", format!("pull {image}"), pulled)];
+    if let Some(from) = authority {
+        steps.push(("pki", "make a folder for etcd's keys".into(), Op::Directory { path: PKI.into(), mode: 0o755 }));
+        for (name, path, mode) in [("authority", AUTHORITY[0], 0o644), ("authority-key", AUTHORITY[1], 0o600)] {
+            steps.push((name, format!("take over {path}"), Op::Carry { host: from.into(), path: path.into(), mode }));
+        }
+    }
+    plan(host, steps)
+}
+
+/// While it is frozen: everything but the API server is as the other store has it.
+pub fn exchange(host: &str, to: Which, run: &str) -> Plan {
+    let op = script("exec \"$1/switch\" exchange \"$2\"", vec![FOLDER.into(), to.name().into()], END, run);
+    plan(host, vec![("exchanged", format!("start the {} store", to.name()), op)])
 }
 
 /// Another one goes where the first is.
@@ -343,6 +380,8 @@ mod tests {
             ("staged", &["commit", "new"], 9),
             ("held", &["commit", "new"], 9),
             ("on old", &["commit", "new"], 9),
+            ("staged", &["exchange", "new"], 9),
+            ("on old", &["exchange", "new"], 9),
         ] {
             assert_eq!(switched(state, words), (Some(code), state.to_owned()), "{state}: {words:?}");
         }

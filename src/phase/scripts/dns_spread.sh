@@ -2,7 +2,7 @@
 set -e
 config=/etc/kubernetes/super-admin.conf
 [ -e $config ] || config=/etc/kubernetes/admin.conf
-k() { /usr/local/bin/kubectl --kubeconfig $config "$@"; }
+k() { kubectl --kubeconfig $config "$@"; }
 # $@: nodes that joined a moment ago, which are Ready once the Pod network is up there. One that did not make it is told elsewhere.
 k wait --for=condition=Ready --timeout=60s "$@" || :
 places=$(k -n kube-system get pods -l k8s-app=kube-dns -o 'jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}' | sort -u | wc -l)

@@ -5,7 +5,7 @@ trap 'exit 143' TERM
 ticket=$2
 own=/etc/kubernetes/kubelet.conf
 # A run that was cut off after the node had joined: kubeadm would refuse a name that is there and Ready.
-if [ -e $own ] && /usr/local/bin/kubectl --kubeconfig $own --request-timeout=10s get node "$3" >/dev/null 2>&1; then
+if [ -e $own ] && kubectl --kubeconfig $own --request-timeout=10s get node "$3" >/dev/null 2>&1; then
   systemctl is-active --quiet kubelet || systemctl start kubelet
   exit 0
 fi

@@ -7,7 +7,7 @@ config=/etc/kubernetes/super-admin.conf
 random() { tr -dc 'a-z0-9' </dev/urandom | head -c "$1"; }
 id=$(random 6)
 secret=$(random 16)
-/usr/local/bin/kubectl --kubeconfig $config create -f - <<SECRET
+kubectl --kubeconfig $config create -f - <<SECRET
 apiVersion: v1
 kind: Secret
 metadata: { name: bootstrap-token-$id, namespace: kube-system }

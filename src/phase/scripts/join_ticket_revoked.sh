@@ -3,5 +3,5 @@ set -e
 config=/etc/kubernetes/super-admin.conf
 [ -e $config ] || config=/etc/kubernetes/admin.conf
 id=$(sed -n 's/^ *token: \([a-z0-9]*\)\..*/\1/p' "$1")
-/usr/local/bin/kubectl --kubeconfig $config -n kube-system delete secret "bootstrap-token-$id" --ignore-not-found
+kubectl --kubeconfig $config -n kube-system delete secret "bootstrap-token-$id" --ignore-not-found
 rm -f -- "$1"

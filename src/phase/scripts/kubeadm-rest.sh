@@ -7,7 +7,7 @@ kubeadm() { /usr/local/bin/kubeadm init "$@" --config "$config"; }
 # The rights of admin.conf are made further below.
 admin=/etc/kubernetes/super-admin.conf
 [ -e $admin ] || admin=/etc/kubernetes/admin.conf
-k() { /usr/local/bin/kubectl --kubeconfig $admin "$@"; }
+k() { kubectl --kubeconfig $admin "$@"; }
 config=$1
 
 # Where a host knows no name server, as without internet, CoreDNS has nobody to forward to, and ends at once. kubeadm keeps a Corefile that is

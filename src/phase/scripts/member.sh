@@ -4,4 +4,4 @@
 set -e
 /usr/local/bin/kubeadm init phase mark-control-plane --config "$1"
 # kubeadm looks there for the socket when it upgrades the node.
-/usr/local/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf annotate --overwrite node "$2" "kubeadm.alpha.kubernetes.io/cri-socket=$3"
+kubectl --kubeconfig /etc/kubernetes/admin.conf annotate --overwrite node "$2" "kubeadm.alpha.kubernetes.io/cri-socket=$3"

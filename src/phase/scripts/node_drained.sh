@@ -2,7 +2,7 @@
 # is gone and no Pod there would ever say that it has ended. A node that is gone already is drained.
 config=/etc/kubernetes/super-admin.conf
 [ -e $config ] || config=/etc/kubernetes/admin.conf
-k() { /usr/local/bin/kubectl --kubeconfig $config "$@"; }
+k() { kubectl --kubeconfig $config "$@"; }
 set -e
 known=$(k get nodes --request-timeout=30s -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.status.addresses[?(@.type=="InternalIP")].address}{"\n"}{end}')
 node=$(printf '%s\n' "$known" | awk -v name="$1" -v address="$2" '$1 == name { found = $1 } $2 == address && !found { found = $1 } END { print found }')

@@ -2,7 +2,7 @@
 set -e
 config=/etc/kubernetes/super-admin.conf
 [ -e $config ] || config=/etc/kubernetes/admin.conf
-k() { /usr/local/bin/kubectl --kubeconfig $config "$@"; }
+k() { kubectl --kubeconfig $config "$@"; }
 name=$1
 labels=$2
 shift 2

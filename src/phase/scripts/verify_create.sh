@@ -2,5 +2,5 @@
 set -u
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-/usr/local/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf --cache-dir "$dir" --request-timeout=20s \
+kubectl --kubeconfig /etc/kubernetes/admin.conf --cache-dir "$dir" --request-timeout=20s \
     create --validate=false -f -

@@ -5,7 +5,7 @@ dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 
 ask() {
-    /usr/local/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get --raw "$2" \
+    kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get --raw "$2" \
         >"$dir/$1" 2>&1
     echo "$?" >"$dir/$1.status"
 }

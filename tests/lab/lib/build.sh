@@ -39,6 +39,7 @@ build() {
   build_kine
   build_flannel
   images_common
+  build_informer
   [ -z "$etcd" ] || build_etcd
   echo "build took $((SECONDS - started)) s"
 }
@@ -89,6 +90,15 @@ build_flannel() {
   # The plugin of the image comes from the last release of the plugins' own repository that had it.
   p=github.com/containernetworking/plugins
   go_build flannel-cni $p v0.9.1 $p/plugins/meta/flannel "flannel-cni-$FLANNEL_CNI/flannel"
+}
+
+# Our own, for journeys that want to know what controllers hear.
+build_informer() {
+  local output=$LAB/bin/informer/informer
+  if [ "$output" -nt "$here/informer/main.go" ] && [ "$output" -nt "$here/informer/go.mod" ]; then echo "reused informer"; return; fi
+  mkdir -p "${output%/*}"
+  (cd "$here/informer" && CGO_ENABLED=0 nice -n "${LAB_NICE:-0}" go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$output.part" .)
+  mv "$output.part" "$output"
 }
 
 build_etcd() {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::digest::Digest;
 use super::read::{self, Out, ReadError};
-use super::{BOOKKEEPING, Change, Row, Span, UNDER_WAY};
+use super::{BOOKKEEPING, Change, Row, Span, UNDER_WAY, counted};
 use crate::datastore::check::{Refusal, Way};
 use crate::datastore::explore::sql::Server;
 use crate::datastore::explore::{self, Place};
@@ -156,16 +156,9 @@ impl Sink {
 
     /// What is in it of some revisions, read back.
     pub async fn digest(&mut self, span: Span) -> Result<Digest, explore::Error> {
-        let (out, mut rows) = mpsc::channel(UNDER_WAY);
-        let (read, digest) = tokio::join!(self.read(span, out), async {
-            let mut digest = Digest::default();
-            while let Some(changes) = rows.recv().await {
-                changes.iter().filter_map(Change::row).for_each(|row| digest.add(row));
-            }
-            digest
-        });
-        read?;
-        Ok(digest)
+        let (out, rows) = mpsc::channel(UNDER_WAY);
+        let (read, digest) = tokio::join!(self.read(span, out), counted(rows));
+        read.map(|()| digest)
     }
 
     /// The names of its keys, without those of kine's own bookkeeping.

@@ -2,6 +2,7 @@
 # Written by etcdless. Puts the files of the old or of the new store in place, while no API server runs here.
 #   commit old|new   unless the time of the freeze is over; from then on it is that store, whatever happens
 #   follow old|new   once another control plane has committed
+#   exchange new     everything but the API server, while no time is decided yet: etcd takes what changed before API servers start
 #   resume           what the state says: at the end of the freeze's time, and at every boot
 # The state is `staged`, `frozen FROM` while no API server may run, `held` where another control plane decides, `committed TO` while
 # files are put in place, or `on WHICH`. Both stores' files are below old/ and new/, their paths in `paths`.
@@ -53,15 +54,16 @@ gone() {
 state=$(cat state)
 to=${2-}
 case "$1 $state" in
-"commit frozen "* | "commit committed $to" | "commit on $to" | "follow "*) ;;
-"commit "*)
+"commit frozen "* | "commit committed $to" | "commit on $to" | "follow "* | "exchange frozen "*) ;;
+"commit "* | "exchange "*)
   printf 'the time of the freeze is over: the store stays what it was (%s)\n' "$state" >&2
   exit 9
   ;;
 "resume frozen "* | "resume committed "*) to=${state#* } ;;
 *) exit 0 ;;
 esac
-is "committed $to"
+verb=$1
+[ "$verb" = exchange ] || is "committed $to"
 
 changed=
 units=
@@ -80,6 +82,7 @@ if [ -n "$changed" ]; then
   # shellcheck disable=SC2086
   [ -z "$units" ] || systemctl stop $units 2>/dev/null || :
   gone kine
+  ! grep -qx '/etc/kubernetes/manifests/etcd.yaml' paths || gone etcd
   while read -r path; do
     [ "$path" = "$api" ] || put "$path"
   done <paths
@@ -106,7 +109,7 @@ fi
 port=2381
 while read -r path; do
   case $path in
-  /etc/kubernetes/manifests/kine*.yaml | */etcdless-kine-*.service) [ -e "$to$path" ] || continue ;;
+  /etc/kubernetes/manifests/etcd.yaml | /etc/kubernetes/manifests/kine*.yaml | */etcdless-kine-*.service) [ -e "$to$path" ] || continue ;;
   *) continue ;;
   esac
   tenths=0
@@ -116,7 +119,10 @@ while read -r path; do
   done
   port=$((port + 1))
 done <paths
+[ "$verb" != exchange ] || exit 0
 put "$api"
 is "on $to"
+# Data of etcd that wait to be used are used from now on, or not at all.
+[ ! -e /etc/kubernetes/manifests/etcd.yaml ] || rm -rf /var/lib/etcdless/etcd /var/lib/etcdless/etcd.unused
 systemctl disable etcdless-thaw.service 2>/dev/null || :
 systemctl stop etcdless-thaw.timer

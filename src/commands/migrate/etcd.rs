@@ -1,0 +1,379 @@
+//! The way to kubeadm's own etcd, which every control plane then has: out of kine, and back where a cluster came from.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::stores::{self, FEW, READING, TIMES};
+use super::{Work, parse};
+use crate::cluster::etcd::{self, MANIFEST, Member};
+use crate::cluster::kine::probe::{self, Endpoint};
+use crate::cluster::migration::{self, Backend};
+use crate::cluster::node::Node;
+use crate::commands::progress::Progress;
+use crate::commands::session;
+use crate::config::{Cluster, yaml};
+use crate::datastore::copy;
+use crate::datastore::copy::Change as Written;
+use crate::datastore::copy::delta::{self, Delta};
+use crate::datastore::copy::digest::Digest;
+use crate::datastore::copy::etcd::{Etcd, Late};
+use crate::datastore::copy::write::BUMP;
+use crate::datastore::explore::foreign::MANIFEST as API_SERVER;
+use crate::datastore::explore::{self, Place};
+use crate::failure::{Failure, Kind};
+use crate::op::{File, Op};
+use crate::phase::control_plane::RECORD;
+use crate::phase::migrate::{self, Change, FOLDER, Record, Which};
+use crate::phase::runner::Run;
+use crate::remote::{Query, Question};
+
+/// How long etcd may take to answer once all its members start.
+const START: Duration = Duration::from_secs(120);
+
+/// Seconds that one call of etcd may take.
+const CALL: u64 = 60;
+
+/// An etcd that is filled and waits on every control plane.
+struct Filled {
+    /// Of each of the old stores: all up to this revision is in it.
+    since: Vec<u64>,
+    /// Its own revision.
+    revision: u64,
+}
+
+impl Work<'_> {
+    /// A cluster that etcdless knows gets the etcd that kubeadm makes.
+    pub(super) async fn out(&self) -> Result<(), Failure> {
+        if let Some(record) = self.resume("").await? {
+            return self.settled(&parse(&record.old)?).await;
+        }
+        let kept = self.site.kept.as_ref().ok_or_else(|| {
+            Failure::new(
+                Kind::Usage,
+                "this cluster keeps no description of itself, so it is not one on kine that etcdless knows",
+            )
+            .hint("a cluster that is on etcd already needs no migration to it")
+        })?;
+        let old = self.places().await?;
+        let members = self.etcd_members(kept)?;
+        self.tell(old.iter().map(|place| (place, "etcd".to_owned()))).await?;
+        if self.args.dry_run {
+            return Ok(());
+        }
+        self.confirm(&format!("Move `{}` to etcd?", kept.metadata.name)).await?;
+
+        self.busy(true);
+        let run = self.run(self.interrupt.stop.clone());
+        let manifests = self.manifests(&run, &members).await?;
+        let image = image(&manifests[0])?;
+        let record = Record { id: self.id.clone(), old: self.kept()?, new: String::new(), begins: Vec::new() };
+        let kine = self.files_of_kine(kept).await?;
+        let mut staged = BTreeMap::new();
+        for (member, manifest) in self.site.planes.iter().zip(&manifests) {
+            let server = member.facts.texts.get(API_SERVER).map(String::as_str).unwrap_or_default();
+            let server = migration::manifest(server, &Backend::stacked_etcd()).map_err(|why| {
+                let label = member.config.label();
+                Failure::new(Kind::Unhealthy, format!("{API_SERVER} of {label} cannot be changed: {why}"))
+            })?;
+            let files = vec![File::new(API_SERVER, 0o600, server), File::new(MANIFEST, 0o600, manifest.clone())];
+            let change = Change { files, absent: kine.iter().cloned().chain([RECORD.to_owned()]).collect() };
+            let label = member.config.label();
+            staged.insert(label.clone(), migrate::stage(&label, &change, &record)?);
+        }
+        self.each(&run, |label| staged.get(label)).await?;
+        self.busy(false);
+        self.go((Which::Old, Which::New), &old, (&members, &image), record, kept).await
+    }
+
+    /// The etcd that the cluster came from serves again, with what was written since.
+    pub(super) async fn back_to_etcd(&self, record: Record) -> Result<(), Failure> {
+        let first = self.site.first()?;
+        let kept = parse(&record.new)?;
+        let manifest = self.answer(&format!("cat {FOLDER}/old{MANIFEST}")).await.map_err(|_| {
+            Failure::new(Kind::Usage, "the etcd that this cluster came from did not run on its control planes")
+                .hint(format!("what it held is as the cluster left it; its manifests are in {FOLDER}/old"))
+        })?;
+        let image = image(&manifest)?;
+        let old = self.places().await?;
+        let members = self.etcd_members(&kept)?;
+        self.tell(old.iter().map(|place| (place, "etcd".to_owned()))).await?;
+        if self.args.dry_run {
+            return Ok(());
+        }
+        self.confirm(&format!("Move `{}` back to etcd?", kept.metadata.name)).await?;
+        self.busy(true);
+        let run = self.run(self.interrupt.stop.clone());
+        let pulled = self.plans(|label| Ok(Some(migrate::etcd_ready(label, &image, None))))?;
+        self.each(&run, |label| pulled.get(label)).await?;
+        self.busy(false);
+        debug_assert_eq!(first.seen.record.as_ref(), Some(&record));
+        self.go((Which::New, Which::Old), &old, (&members, &image), record, &kept).await
+    }
+
+    /// Fills etcd, switches, and tells kubeadm.
+    async fn go(
+        &self,
+        ways: (Which, Which),
+        old: &[Place],
+        (members, image): (&[Member], &str),
+        record: Record,
+        cluster: &Cluster,
+    ) -> Result<(), Failure> {
+        let (run, sure) = (self.run(self.interrupt.stop.clone()), self.run(std::sync::Arc::default()));
+        let filled = self.fill(old, members, image).await;
+        if filled.is_err() {
+            for member in &self.site.planes {
+                // What is left is taken away by the next run as well.
+                let _gone = etcd::discard(&member.host).await;
+            }
+        }
+        let filled = filled?;
+        let rest = async |record: &mut Record| self.rest_of_etcd(&run, ways.1, old, &filled, record).await;
+        self.switch(ways, rest, record, (&run, &sure), cluster).await?;
+        self.settled(cluster).await
+    }
+
+    /// What kubeadm is to know.
+    pub(super) async fn settled(&self, cluster: &Cluster) -> Result<(), Failure> {
+        self.interrupt.applied.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.configure(&self.run(std::sync::Arc::default()), &Backend::stacked_etcd()).await?;
+        self.done(cluster, "etcd");
+        Ok(())
+    }
+
+    /// The control planes, as members of one etcd.
+    fn etcd_members(&self, cluster: &Cluster) -> Result<Vec<Member>, Failure> {
+        let members = self.site.planes.iter().map(|plane| {
+            let node = Node::new(cluster, &plane.config, &plane.facts).ok_or_else(|| {
+                Failure::new(Kind::Unhealthy, format!("{} has no usable address", plane.config.label()))
+            })?;
+            Ok(Member { name: node.name.clone(), address: node.address })
+        });
+        members.collect()
+    }
+
+    /// What the kubelet and systemd find of kine on a control plane.
+    async fn files_of_kine(&self, cluster: &Cluster) -> Result<Vec<String>, Failure> {
+        let surveyed = self.surveyed(&self.desired(cluster.clone(), &["kine"])?).await?;
+        let first = self.site.first()?.config.label();
+        let steps = surveyed.hosts.into_iter().filter(|seen| seen.node.label == first).flat_map(|seen| seen.plan.steps);
+        let files = steps.filter_map(|planned| match planned.step.op {
+            Op::File(file) if planned.step.phase() == "kine" => Some(file.path),
+            _ => None,
+        });
+        let runs = |path: &String| path.starts_with("/etc/kubernetes/manifests/") || path.ends_with(".service");
+        Ok(files.filter(runs).collect())
+    }
+
+    /// Certificates, image and manifest of a member on every control plane; the manifests, which are placed nowhere yet.
+    async fn manifests(&self, run: &Run, members: &[Member]) -> Result<Vec<String>, Failure> {
+        let first = self.site.first()?;
+        let configuration = self.configuration(&Backend::stacked_etcd()).await?;
+        let configs = members.iter().map(|member| etcd::config(&configuration, member));
+        let configs = configs.collect::<Result<Vec<_>, Failure>>()?;
+        let mut manifests = Vec::new();
+        for (number, (plane, config)) in self.site.planes.iter().zip(&configs).enumerate() {
+            let failed = |error| failed(error, &plane.config);
+            etcd::certificates(&plane.host, config, number == 0).await.map_err(failed)?;
+            manifests.push(etcd::manifest(&plane.host, config, members).await.map_err(failed)?);
+            if number == 0 {
+                let (image, label) = (image(&manifests[0])?, first.config.label());
+                let plans = self.plans(|host| {
+                    let authority = (host != label).then_some(label.as_str());
+                    Ok(Some(migrate::etcd_ready(host, &image, authority)))
+                })?;
+                self.each(run, |label| plans.get(label)).await?;
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// All that the stores hold, in an etcd that nobody uses yet, on every control plane.
+    async fn fill(&self, old: &[Place], members: &[Member], image: &str) -> Result<Filled, Failure> {
+        let first = self.site.first()?;
+        let failed = |error| stores::failed(error, &first.config);
+        let newest = async {
+            let mut newest = 0;
+            for place in old {
+                newest = newest.max(place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision);
+            }
+            Ok::<u64, Failure>(newest)
+        };
+        let newest = newest.await?;
+        let endpoint =
+            self.shown("migrate/etcd", "start an etcd to fill", etcd::begin(&first.host, image, newest + BUMP)).await?;
+        let mut into =
+            Etcd::open(&first.host, endpoint.clone(), CALL).await.map_err(|error| failed(copy::etcd::failed(error)))?;
+        let place = explore::etcd(endpoint);
+
+        let (mut since, mut digest) = (Vec::new(), Digest::default());
+        for one in old {
+            let mut store = one.open(&first.host, READING).await.map_err(failed)?;
+            let title = format!("copy {}", one.shard);
+            let progress = Progress::start(self.ui, first.host.name(), format!("migrate/copy-{}", one.shard), title);
+            let told = progress.bytes();
+            let copied = copy::etcd::copy(&mut store, &mut into, &mut digest, |digest| told(digest.bytes, 0)).await;
+            progress.end(copied.map_err(failed))?;
+            since.push(store.snapshot.revision);
+        }
+        let title = format!("compare {} keys", digest.keys);
+        let progress = Progress::start(self.ui, first.host.name(), "migrate/compare", title);
+        let compared = async {
+            let mut store = place.open(&first.host, READING).await?;
+            copy::changed(&mut store, 0).await
+        };
+        let found = compared.await.map_err(failed);
+        progress.end(found.and_then(|found| same(digest, found)))?;
+        for _ in 0..TIMES {
+            let mut changed = 0;
+            for (at, one) in old.iter().enumerate() {
+                let mut store = one.open(&first.host, READING).await.map_err(failed)?;
+                let late = Late::read(&mut store, since[at]).await.map_err(failed)?;
+                let mut filled = place.open(&first.host, READING).await.map_err(failed)?;
+                let owns = |key: &str| explore::place_of(old, key).is_some_and(|place| place.shard == one.shard);
+                late.apply(&mut into, &mut filled, owns).await.map_err(failed)?;
+                since[at] = store.snapshot.revision;
+                changed += late.keys();
+            }
+            if changed <= FEW {
+                break;
+            }
+        }
+        let revision = place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision;
+        self.shown("migrate/members", "make the members' data", self.distribute(members, image)).await?;
+        Ok(Filled { since, revision })
+    }
+
+    /// The filled etcd becomes the data of every member.
+    async fn distribute(&self, members: &[Member], image: &str) -> Result<(), etcd::Error> {
+        let Some((first, others)) = self.site.planes.split_first() else { return Ok(()) };
+        let size = etcd::end(&first.host).await?;
+        for other in others {
+            etcd::carry(&first.host, &other.host, size).await?;
+        }
+        let restored = self.site.planes.iter().zip(members);
+        let restored = restored.map(|(plane, member)| etcd::restore(&plane.host, image, member, members));
+        futures_util::future::try_join_all(restored).await?;
+        Ok(())
+    }
+
+    /// While no API server runs: kine ends, etcd starts, takes what changed since, and is compared. How many keys that were.
+    async fn rest_of_etcd(
+        &self,
+        run: &Run,
+        to: Which,
+        old: &[Place],
+        filled: &Filled,
+        record: &mut Record,
+    ) -> Result<u64, Failure> {
+        let first = self.site.first()?;
+        let failed = |error| stores::failed(error, &first.config);
+        let (mut lates, mut expected) = (Vec::new(), Digest::default());
+        for (one, since) in old.iter().zip(&filled.since) {
+            let mut store = one.open(&first.host, READING).await.map_err(failed)?;
+            let late = Late::read(&mut store, *since).await.map_err(failed)?;
+            late.count(&mut expected);
+            lates.push(late);
+        }
+        let plans = self.plans(|label| Ok(Some(migrate::exchange(label, to, &self.id))))?;
+        self.each(run, |label| plans.get(label)).await?;
+        let endpoint = etcd::endpoint();
+        self.shown("migrate/answer", "wait for etcd", async {
+            let end = Instant::now() + START;
+            loop {
+                match probe::count(&first.host, &endpoint).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) if Instant::now() > end => {
+                        return Err(etcd::Error::Failed(Failure::new(Kind::Datastore, error.to_string())));
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+        })
+        .await?;
+        let place = explore::etcd(endpoint.clone());
+        let mut into =
+            Etcd::open(&first.host, endpoint.clone(), CALL).await.map_err(|error| failed(copy::etcd::failed(error)))?;
+        for (one, late) in old.iter().zip(&lates) {
+            let mut store = place.open(&first.host, READING).await.map_err(failed)?;
+            let owns = |key: &str| explore::place_of(old, key).is_some_and(|place| place.shard == one.shard);
+            late.apply(&mut into, &mut store, owns).await.map_err(failed)?;
+        }
+        same(expected, self.changed_in_etcd(&endpoint, filled.revision).await?)?;
+        let revision = place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision;
+        record.begins = vec![(crate::config::MAIN.to_owned(), revision)];
+        Ok(lates.iter().map(Late::keys).sum())
+    }
+
+    async fn changed_in_etcd(&self, endpoint: &Endpoint, since: u64) -> Result<Digest, Failure> {
+        let first = self.site.first()?;
+        let told = delta::since(&first.host, endpoint, since, CALL).await;
+        let mut digest = Digest::default();
+        match told.map_err(|error| stores::failed(copy::etcd::failed(error), &first.config))? {
+            Delta::Since(changes) => changes.iter().filter_map(Written::row).for_each(|row| digest.add(row)),
+            Delta::Compacted(revision) => {
+                let why = format!("etcd was compacted to revision {revision} though nobody should use it");
+                return Err(Failure::new(Kind::Unhealthy, why));
+            }
+        }
+        Ok(digest)
+    }
+
+    async fn shown<T>(
+        &self,
+        step: &str,
+        title: &str,
+        work: impl Future<Output = Result<T, etcd::Error>>,
+    ) -> Result<T, Failure> {
+        let first = self.site.first()?;
+        let progress = Progress::start(self.ui, first.host.name(), step, title);
+        progress.end(work.await.map_err(|error| failed(error, &first.config)))
+    }
+
+    /// What a command on the first control plane prints.
+    async fn answer(&self, script: &str) -> Result<String, Failure> {
+        let first = self.site.first()?;
+        let question = Question {
+            script: "eval \"$1\"",
+            args: vec![script.to_owned()],
+            input: Vec::new(),
+            deadline: Duration::from_secs(60),
+        };
+        let answer = first.host.ask(question).await.map_err(|error| session::unreachable(&error, &first.config))?;
+        match answer.status {
+            0 => Ok(String::from_utf8_lossy(&answer.stdout).into_owned()),
+            _ => Err(Failure::new(Kind::Step, String::from_utf8_lossy(&answer.stderr).trim().to_owned())),
+        }
+    }
+
+    /// kubeadm's ClusterConfiguration, with another backend.
+    pub(super) async fn configuration(&self, backend: &Backend) -> Result<String, Failure> {
+        let script = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get configmap kubeadm-config -o \
+                      'jsonpath={.data.ClusterConfiguration}'";
+        migration::configuration(&self.answer(script).await?, backend)
+            .map_err(|why| Failure::new(Kind::Unhealthy, format!("kubeadm-config in kube-system is of no use: {why}")))
+    }
+}
+
+/// The image of the only container of a Pod.
+fn image(manifest: &str) -> Result<String, Failure> {
+    let pod: serde_json::Value = yaml::from_go(manifest).unwrap_or_default();
+    let image = pod["spec"]["containers"][0]["image"].as_str();
+    image.map(str::to_owned).ok_or_else(|| Failure::new(Kind::Unhealthy, "etcd's manifest names no image"))
+}
+
+fn same(expected: Digest, found: Digest) -> Result<(), Failure> {
+    if expected == found {
+        return Ok(());
+    }
+    let counted = |digest: Digest| format!("{} keys, {} bytes, {digest}", digest.keys, digest.bytes);
+    let failure = Failure::new(Kind::Datastore, "what etcd holds is not what was read");
+    Err(failure.detail(format!("read    {}", counted(expected))).detail(format!("written {}", counted(found))))
+}
+
+fn failed(error: etcd::Error, config: &crate::config::Host) -> Failure {
+    match error {
+        etcd::Error::Remote(error) => session::unreachable(&error, config),
+        etcd::Error::Failed(failure) => failure,
+    }
+}
