@@ -57,7 +57,7 @@ impl Site {
         let mut configs = match (&target.config, &known, to) {
             (Some(_), ..) => described.spec.hosts.clone(),
             (None, Some(known), _) => by_login(known),
-            (None, None, Some(to)) => to.spec.hosts.clone(),
+            (None, None, Some(to)) => by_login(to),
             (None, None, None) => {
                 let why = format!("{} has no cluster that etcdless built", config.label());
                 return Err(Failure::new(Kind::Unhealthy, why).hint("name a control plane"));
