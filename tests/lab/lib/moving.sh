@@ -124,4 +124,5 @@ moved() {
 remember() {
   objects >"$work/before"; containers >"$work/containers"; last=$(revision)
   [ "$(wc -l <"$work/before")" -gt "$1" ] || fail "the list of objects is too short"
+  [ "$(wc -l <"$work/containers")" -gt 4 ] || fail "the list of containers is too short"
 }
