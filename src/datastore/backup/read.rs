@@ -177,7 +177,9 @@ impl Walk {
             return Err(match &self.last {
                 // What would have come is not known.
                 Some(last) if ends_early => self.truncated(&format!("after {last}")),
-                None if ends_early && !padded(HEAD_SUM).zip(&block).all(|(name, found)| name == *found) => self.foreign(),
+                None if ends_early && !padded(HEAD_SUM).zip(&block).all(|(name, found)| name == *found) => {
+                    self.foreign()
+                }
                 _ => self.unreadable(likeliest, &error),
             });
         }
@@ -190,8 +192,7 @@ impl Walk {
             return Ok(Some(Entry { name: name.clone(), size, sha256: String::new() }));
         }
         // The name that takes the fewest changes is the one that was there.
-        let differs =
-            |name: &&String| padded(name).zip(&block).filter(|(expected, found)| expected != *found).count();
+        let differs = |name: &&String| padded(name).zip(&block).filter(|(expected, found)| expected != *found).count();
         match names.iter().min_by_key(differs) {
             Some(name) if name == HEAD_SUM && differs(&name) > 1 => Err(self.foreign()),
             name => Err(self.damaged(name.unwrap_or(likeliest), "has a wrong header")),
