@@ -115,7 +115,7 @@ async fn write(
 
 async fn read(opened: &Opened, jobs: mpsc::Sender<Job>) -> Result<(), Failure> {
     for place in &opened.places {
-        let mut store = opened.store(place).await?;
+        let mut store = opened.settled(place).await?;
         let instant = backup::now();
         let (out, rows) = mpsc::channel(UNDER_WAY);
         let (end, whole) = oneshot::channel();

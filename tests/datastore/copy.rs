@@ -198,15 +198,89 @@ async fn nobody_s_data_is_replaced_and_a_copy_that_was_cut_off_is() {
         explore::places(&postgres.cluster(json!({})), &[postgres_server::credentials()]).remove(0),
         explore::places(&mariadb.cluster(json!({})), &[mariadb_server::credentials()]).remove(0),
     ] {
+        assert!(Sink::refusal(&host, &place).await.unwrap().is_none(), "there is not even a table");
         let mut sink = Sink::open(&host, &place).await.unwrap();
         fill(&mut sink, rows()).await;
         drop(sink);
+        // Asking changes nothing.
+        assert!(Sink::refusal(&host, &place).await.unwrap().is_none());
+        let mut left = Sink::again(&host, &place).await.unwrap().unwrap();
+        assert_eq!(left.digest(Span::ALL).await.unwrap().keys, KEYS);
         let mut sink = Sink::open(&host, &place).await.unwrap();
         assert_eq!(sink.digest(Span::ALL).await.unwrap().keys, 0);
         fill(&mut sink, rows()).await;
         sink.finish(BUMP).await.unwrap();
+        let refusal = Sink::refusal(&host, &place).await.unwrap().unwrap();
+        assert_eq!(refusal.message, "the database is not empty: it holds 5000 keys of an API server's");
         let Err(Error::Store(failure)) = Sink::open(&host, &place).await.map(drop) else { panic!("it is emptied") };
         assert_eq!(failure.message, "the database is not empty: it holds 5000 keys of an API server's");
+    }
+}
+
+/// A row of a key of its own, in a transaction or out of it.
+fn written(key: &str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!(
+        "INSERT INTO kine (name, created, deleted, create_revision, prev_revision, lease, value) VALUES ('/registry/{key}', 1, 0, 0, 0, 0, 'a')"
+    ))
+}
+
+/// Makes a write that got its number before another one did, and is finished after it, or never.
+async fn overtaken<D>(place: &Place, [mut slow, mut fast, again]: [D; 3])
+where
+    D: sqlx::Connection + 'static,
+    for<'a> &'a mut D: sqlx::Executor<'a, Database = D::Database>,
+{
+    use sqlx::Executor;
+    let host = local().await;
+    let mut sink = Sink::open(&host, place).await.unwrap();
+    fill(&mut sink, rows()).await;
+    sink.finish(BUMP).await.unwrap();
+    drop(sink);
+    let names = async |store: &mut explore::Store<'_>| {
+        let mut names = Vec::new();
+        store.keys("/registry/o", |page| names.extend(page.into_iter().map(|entry| entry.key))).await.unwrap();
+        names
+    };
+    slow.execute("BEGIN").await.unwrap();
+    slow.execute(written("overtaken")).await.unwrap();
+    fast.execute(written("other")).await.unwrap();
+    let mut hasty = place.open(&host, 60).await.unwrap();
+    assert_eq!((hasty.snapshot.revision, names(&mut hasty).await), (BUMP + 2, vec!["/registry/other".to_owned()]));
+    let finish = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        slow.execute("COMMIT").await.unwrap();
+    };
+    let (settled, ()) = tokio::join!(place.settled(&host, 60), finish);
+    let mut settled = settled.unwrap();
+    assert_eq!(settled.snapshot.revision, BUMP + 2);
+    assert_eq!(names(&mut settled).await, ["/registry/other", "/registry/overtaken"]);
+    // A number whose write was given up stays free, and keeps nobody.
+    let mut given_up = again;
+    given_up.execute("BEGIN").await.unwrap();
+    given_up.execute(written("given-up")).await.unwrap();
+    given_up.execute("ROLLBACK").await.unwrap();
+    fast.execute(written("o-last")).await.unwrap();
+    let mut settled = place.settled(&host, 60).await.unwrap();
+    assert_eq!(settled.snapshot.revision, BUMP + 4);
+    assert_eq!(names(&mut settled).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_store_is_copied_as_of_a_revision_that_nothing_is_missing_of() {
+    use sqlx::ConnectOptions;
+    if let Some(server) = postgres_server::Server::start() {
+        let place = explore::places(&server.cluster(json!({})), &[postgres_server::credentials()]).remove(0);
+        let options = sqlx::postgres::PgConnectOptions::new().host("127.0.0.1").port(server.port);
+        let options = options.username("kine").password(postgres_server::PASSWORD).database("kine");
+        let connect = async || options.connect().await.unwrap();
+        overtaken(&place, [connect().await, connect().await, connect().await]).await;
+    }
+    if let Some(server) = mariadb_server::Server::start(&[]).await {
+        let place = explore::places(&server.cluster(json!({})), &[mariadb_server::credentials()]).remove(0);
+        let options = sqlx::mysql::MySqlConnectOptions::new().host("127.0.0.1").port(server.port);
+        let options = options.username("kine").password(mariadb_server::PASSWORD).database("kine");
+        let connect = async || options.connect().await.unwrap();
+        overtaken(&place, [connect().await, connect().await, connect().await]).await;
     }
 }
 

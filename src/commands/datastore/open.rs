@@ -90,6 +90,11 @@ impl Opened {
         place.open(&self.host, self.seconds).await.map_err(|error| self.failed(error))
     }
 
+    /// Opens a store that is to be copied: nothing up to its revision is missing.
+    pub(in crate::commands) async fn settled(&self, place: &Place) -> Result<Store<'_>, Failure> {
+        place.settled(&self.host, self.seconds).await.map_err(|error| self.failed(error))
+    }
+
     /// The places of all stores, or of the one that goes by this name.
     pub(super) fn places(&self, name: Option<&str>) -> Result<Vec<&Place>, Failure> {
         let found: Vec<&Place> =

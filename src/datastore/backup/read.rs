@@ -124,6 +124,11 @@ impl Backup {
     }
 }
 
+/// A name as it is in a header.
+fn padded(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().chain(std::iter::repeat(0)).take(layout::NAME)
+}
+
 /// One pass over the archive, with what names a place in it.
 struct Walk {
     path: PathBuf,
@@ -162,11 +167,19 @@ impl Walk {
     fn entry(&mut self, head: Option<&Head>) -> Result<Option<Entry>, Failure> {
         let names = next(head, self.last.as_deref());
         let Some(likeliest) = names.first() else { return Ok(None) };
-        let mut block = vec![0; layout::BLOCK as usize];
-        if let Err(error) = self.input.read_exact(&mut block) {
-            // What would have come is not known.
+        let mut block = Vec::new();
+        let read = match self.input.by_ref().take(layout::BLOCK).read_to_end(&mut block) {
+            Ok(count) if (count as u64) < layout::BLOCK => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => read,
+        };
+        if let Err(error) = read {
+            let ends_early = error.kind() == io::ErrorKind::UnexpectedEof;
             return Err(match &self.last {
-                Some(last) if error.kind() == io::ErrorKind::UnexpectedEof => self.truncated(&format!("after {last}")),
+                // What would have come is not known.
+                Some(last) if ends_early => self.truncated(&format!("after {last}")),
+                None if ends_early && !padded(HEAD_SUM).zip(&block).all(|(name, found)| name == *found) => {
+                    self.foreign()
+                }
                 _ => self.unreadable(likeliest, &error),
             });
         }
@@ -179,15 +192,9 @@ impl Walk {
             return Ok(Some(Entry { name: name.clone(), size, sha256: String::new() }));
         }
         // The name that takes the fewest changes is the one that was there.
-        let differs = |name: &&String| {
-            let padded = name.bytes().chain(std::iter::repeat(0)).take(layout::NAME);
-            padded.zip(&block).filter(|(expected, found)| expected != *found).count()
-        };
+        let differs = |name: &&String| padded(name).zip(&block).filter(|(expected, found)| expected != *found).count();
         match names.iter().min_by_key(differs) {
-            Some(name) if name == HEAD_SUM && differs(&name) > 1 => {
-                let failure = Failure::new(Kind::Config, format!("{} is no backup of etcdless", self.path.display()));
-                Err(failure.hint("`etcdless backup -o FILE` makes one"))
-            }
+            Some(name) if name == HEAD_SUM && differs(&name) > 1 => Err(self.foreign()),
             name => Err(self.damaged(name.unwrap_or(likeliest), "has a wrong header")),
         }
     }
@@ -269,6 +276,11 @@ impl Walk {
             _ if self.encrypted => self.failure(format!("is damaged or truncated within {name}: {error}")),
             _ => self.failure(format!("cannot be read within {name}: {error}")),
         }
+    }
+
+    fn foreign(&self) -> Failure {
+        Failure::new(Kind::Config, format!("{} is no backup of etcdless", self.path.display()))
+            .hint("`etcdless backup -o FILE` makes one")
     }
 
     fn truncated(&self, place: &str) -> Failure {

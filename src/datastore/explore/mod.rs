@@ -12,7 +12,7 @@ pub mod show;
 pub(in crate::datastore) mod sql;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::check::target::{self, Target};
 use super::check::{self, mysql, postgres};
@@ -28,6 +28,9 @@ use api::Api;
 use sql::{Server, Sql};
 
 pub use key::ROOT;
+
+/// How long a write may be under way before it is taken for one that never comes.
+const UNDER_WAY: Duration = Duration::from_secs(2);
 
 /// A key and the revision of its last change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,6 +201,26 @@ impl Place {
         };
         Ok(Store { shard: self.shard.clone(), engine, snapshot, reader })
     }
+
+    /// Goes there as [`Self::open`] does, and sees every revision up to the one that it tells. A server gives numbers before writes are
+    /// finished: of two at once the later may be seen first. What is missing for longer is missing for good, since kine fills such gaps.
+    pub async fn settled<'a>(&self, host: &'a Host, seconds: u64) -> Result<Store<'a>, Error> {
+        let (begun, mut at_first) = (Instant::now(), None);
+        loop {
+            let mut store = self.open(host, seconds).await?;
+            let missing = store.missing().await?;
+            let at_first = at_first.get_or_insert_with(|| missing.clone());
+            let is_over = begun.elapsed() >= UNDER_WAY;
+            match missing.iter().find(|revision| !is_over || !at_first.contains(revision)) {
+                None => return Ok(store),
+                Some(revision) if is_over => {
+                    store.snapshot.revision = revision - 1;
+                    return Ok(store);
+                }
+                Some(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
 }
 
 async fn has_sqlite(host: &Host) -> Result<bool, RemoteError> {
@@ -282,6 +305,14 @@ pub struct Top {
 }
 
 impl Store<'_> {
+    /// Of the newest revisions those that are not there, in order.
+    async fn missing(&mut self) -> Result<Vec<u64>, Error> {
+        match &mut self.reader {
+            Reader::Sql(sql) => sql.missing(self.snapshot).await,
+            Reader::Api(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Whether it is asked by SQL.
     pub fn speaks_sql(&self) -> bool {
         matches!(self.reader, Reader::Sql(_))

@@ -20,6 +20,9 @@ const SQLITE: &str = include_str!("scripts/sqlite.sh");
 /// Keys a page.
 const KEYS: usize = 20_000;
 
+/// How many revisions writes that are under way are looked for among.
+const NEWEST_FEW: u64 = 1000;
+
 /// How a statement ends that took too long: PostgreSQL's state, MySQL's number, MariaDB's, and `timeout`'s status.
 const CUT_OFF: [&str; 3] = ["57014", "3024", "1969"];
 const CUT_OFF_STATUS: i32 = 124;
@@ -88,6 +91,23 @@ impl Sql<'_> {
         })
         .await?;
         Ok(snapshot)
+    }
+
+    /// Of the newest revisions those that are not there, each the first of some in a row. Compaction takes none of those away, and SQLite lets
+    /// nobody write while another does.
+    pub(super) async fn missing(&mut self, snapshot: Snapshot) -> Result<Vec<u64>, Error> {
+        if matches!(self.server, Server::Sqlite(..)) {
+            return Ok(Vec::new());
+        }
+        let Snapshot { revision, compacted } = snapshot;
+        let from = revision.saturating_sub(NEWEST_FEW).max(compacted.unwrap_or_default());
+        let sql = format!(
+            "SELECT etcdless.id + 1 FROM kine AS etcdless LEFT JOIN kine AS above ON above.id = etcdless.id + 1 WHERE etcdless.id >= {from} AND \
+             etcdless.id < {revision} AND above.id IS NULL ORDER BY 1"
+        );
+        let mut missing = Vec::new();
+        self.each(sql, |row| missing.push(number(row, 0))).await?;
+        Ok(missing)
     }
 
     /// What the store is compacted to by now.

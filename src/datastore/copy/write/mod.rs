@@ -85,25 +85,34 @@ enum Content {
 }
 
 impl Sink {
-    /// Goes to a server's store, which must be empty, or hold only what a copy left that was not finished: that is removed. SQLite begins with
-    /// a file of its own.
-    pub async fn open(host: &Host, place: &Place) -> Result<Self, explore::Error> {
-        let Some(mut sink) = Self::again(host, place).await? else { return Self::file().await };
-        let content = match &mut sink.0 {
+    /// Why a server's store may not be filled: it holds what no unfinished copy left. Nothing is changed.
+    pub async fn refusal(host: &Host, place: &Place) -> Result<Option<Failure>, explore::Error> {
+        match Self::again(host, place).await? {
+            Some(mut sink) => sink.refused().await,
+            None => Ok(None),
+        }
+    }
+
+    async fn refused(&mut self) -> Result<Option<Failure>, explore::Error> {
+        let content = match &mut self.0 {
             Store::Postgres(connection, _) => postgres::content(connection).await,
             Store::Mysql(connection, _) => mysql::content(connection).await,
             Store::File(_) => Ok(Content::Nothing),
         };
-        if let Content::Keys(keys @ 1..) = content.map_err(failed)? {
-            let failure = Failure::new(
-                Kind::Datastore,
-                format!("the database is not empty: it holds {keys} keys of an API server's"),
-            );
-            return Err(explore::Error::Store(
-                failure
-                    .hint("a store is only filled where it is empty; etcdless removes nobody's data")
-                    .hint("name another database, or drop its table `kine` yourself if nothing needs it"),
-            ));
+        let Content::Keys(keys @ 1..) = content.map_err(failed)? else { return Ok(None) };
+        let message = format!("the database is not empty: it holds {keys} keys of an API server's");
+        let failure = Failure::new(Kind::Datastore, message)
+            .hint("a store is only filled where it is empty; etcdless removes nobody's data")
+            .hint("name another database, or drop its table `kine` yourself if nothing needs it");
+        Ok(Some(failure))
+    }
+
+    /// Goes to a server's store, which must be empty, or hold only what a copy left that was not finished: that is removed. SQLite begins with
+    /// a file of its own.
+    pub async fn open(host: &Host, place: &Place) -> Result<Self, explore::Error> {
+        let Some(mut sink) = Self::again(host, place).await? else { return Self::file().await };
+        if let Some(failure) = sink.refused().await? {
+            return Err(explore::Error::Store(failure));
         }
         match &mut sink.0 {
             Store::Postgres(connection, _) => postgres::begin(connection).await,
