@@ -62,8 +62,11 @@ for path in /api/v1/configmaps /api/v1/secrets /api/v1/namespaces /api/v1/servic
 done
 SH
 }
-containers() { on "$plane" ctr -n k8s.io tasks list -q | sort >"$work/tasks"; k <<'SH'
-kubectl get pods -A -o 'jsonpath={range .items[?(@.metadata.labels.tier!="control-plane")]}{.metadata.uid} {.status.containerStatuses[*].containerID}{"\n"}{end}' | sort
+# Every container of every Pod but those that a migration replaces, and verify's own.
+containers() {
+  k <<'SH' | grep -v etcdless-verify | sort
+kubectl get pods -A -l 'tier!=control-plane' -o \
+  'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.uid} {.status.containerStatuses[*].containerID}{"\n"}{end}'
 SH
 }
 # The revision that the store is at.
