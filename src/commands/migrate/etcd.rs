@@ -208,7 +208,7 @@ impl Work<'_> {
 
         let (mut since, mut digest) = (Vec::new(), Digest::default());
         for one in old {
-            let mut store = one.open(&first.host, READING).await.map_err(failed)?;
+            let mut store = one.settled(&first.host, READING).await.map_err(failed)?;
             let title = format!("copy {}", one.shard);
             let progress = Progress::start(self.ui, first.host.name(), format!("migrate/copy-{}", one.shard), title);
             let told = progress.bytes();
@@ -227,7 +227,7 @@ impl Work<'_> {
         for _ in 0..TIMES {
             let mut changed = 0;
             for (at, one) in old.iter().enumerate() {
-                let mut store = one.open(&first.host, READING).await.map_err(failed)?;
+                let mut store = one.settled(&first.host, READING).await.map_err(failed)?;
                 let late = Late::read(&mut store, since[at]).await.map_err(failed)?;
                 let mut filled = place.open(&first.host, READING).await.map_err(failed)?;
                 let owns = |key: &str| explore::place_of(old, key).is_some_and(|place| place.shard == one.shard);
