@@ -4,6 +4,7 @@ use crate::commands::progress::Progress;
 use crate::commands::session;
 use crate::config::Host as HostConfig;
 use crate::datastore::copy::digest::Digest;
+use crate::datastore::copy::read;
 use crate::datastore::copy::write::{BUMP, Sink};
 use crate::datastore::copy::{self, Span};
 use crate::datastore::explore::{self, Place, Store};
@@ -26,6 +27,8 @@ pub(super) struct Move<'a> {
     host: &'a Host,
     config: &'a HostConfig,
     from: &'a Place,
+    /// What the keys begin with that move.
+    below: Vec<String>,
     sink: Sink,
     /// All up to this revision of the old store was read back and compared.
     compared: u64,
@@ -34,17 +37,17 @@ pub(super) struct Move<'a> {
 }
 
 impl<'a> Move<'a> {
-    /// Copies all that is in a store, reads it back, and then what changed meanwhile.
+    /// Copies all that is in a store below some prefixes, reads it back, and then what changed meanwhile.
     pub(super) async fn begin(
         ui: &'a Ui,
         (host, config): (&'a Host, &'a HostConfig),
         shard: &str,
-        from: &'a Place,
+        (from, below): (&'a Place, Vec<String>),
         to: &Place,
     ) -> Result<Self, Failure> {
         let failed = |error| failed(error, config);
         let sink = Sink::open(host, to).await.map_err(failed)?;
-        let mut own = Self { shard: shard.into(), ui, host, config, from, sink, compared: 0, since: 0 };
+        let mut own = Self { shard: shard.into(), ui, host, config, from, below, sink, compared: 0, since: 0 };
         let mut store = own.open().await?;
         let progress = Progress::start(ui, host.name(), format!("migrate/copy-{shard}"), format!("copy {shard}"));
         let told = progress.bytes();
@@ -73,10 +76,11 @@ impl<'a> Move<'a> {
         (from, since): (&'a Place, u64),
         to: &Place,
     ) -> Result<Self, Failure> {
+        let all = read::all();
         let Some(sink) = Sink::again(host, to).await.map_err(|error| failed(error, config))? else {
-            return Self::begin(ui, (host, config), shard, from, to).await;
+            return Self::begin(ui, (host, config), shard, (from, all), to).await;
         };
-        let mut own = Self { shard: shard.into(), ui, host, config, from, sink, compared: since, since };
+        let mut own = Self { shard: shard.into(), ui, host, config, from, below: all, sink, compared: since, since };
         for _ in 0..TIMES {
             if own.catch_up().await? <= FEW {
                 break;
@@ -86,7 +90,7 @@ impl<'a> Move<'a> {
     }
 
     /// What changed since the last time. How many keys that were.
-    async fn catch_up(&mut self) -> Result<u64, Failure> {
+    pub(super) async fn catch_up(&mut self) -> Result<u64, Failure> {
         let mut store = self.open().await?;
         let caught = copy::catch_up(&mut store, self.since, &mut self.sink).await;
         let caught = caught.map_err(|error| failed(error, self.config))?;
@@ -118,11 +122,15 @@ impl<'a> Move<'a> {
     async fn changed(&mut self) -> Result<Digest, Failure> {
         let mut store = self.open().await?;
         let digest = copy::changed(&mut store, self.compared).await.map_err(|error| failed(error, self.config))?;
-        match store.snapshot.revision == self.since {
+        let (since, revision) = (self.since, store.snapshot.revision);
+        drop(store);
+        // What a store that goes on does with the rest, as with events that end, is nobody's matter.
+        let is_part = self.below != read::all();
+        match revision == since || is_part && self.catch_up().await? == 0 {
             true => Ok(digest),
             false => Err(Failure::new(
                 Kind::Unhealthy,
-                format!("somebody writes to the store {} though no API server runs: it is at revision {} now, and was at {}", self.shard, store.snapshot.revision, self.since),
+                format!("somebody writes to the store {} though no API server runs: it is at revision {revision} now, and was at {since}", self.shard),
             )
             .hint("stop what else uses the store; the cluster goes on with the old one")),
         }
@@ -151,7 +159,9 @@ impl<'a> Move<'a> {
     }
 
     async fn open(&self) -> Result<Store<'a>, Failure> {
-        self.from.open(self.host, READING).await.map_err(|error| failed(error, self.config))
+        let mut store = self.from.open(self.host, READING).await.map_err(|error| failed(error, self.config))?;
+        store.below.clone_from(&self.below);
+        Ok(store)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod delta;
 pub mod digest;
 pub mod etcd;
 pub mod read;
+pub mod remove;
 pub mod write;
 
 use std::collections::HashSet;

@@ -185,8 +185,8 @@ impl Sink {
 
     async fn read(&mut self, span: Span, out: Out) -> Result<(), explore::Error> {
         let read = match &mut self.0 {
-            Store::Postgres(connection, _) => read::postgres(connection, span, &out).await,
-            Store::Mysql(connection, _) => read::mysql(connection, span, &out).await,
+            Store::Postgres(connection, _) => read::postgres(connection, span, &read::all(), &out).await,
+            Store::Mysql(connection, _) => read::mysql(connection, span, &read::all(), &out).await,
             Store::File(file) => read::sqlite(file.connection(), span, &out).await,
         };
         match read {

@@ -98,7 +98,10 @@ if [ -n "$changed" ]; then
   if [ -n "$units" ]; then
     systemctl daemon-reload
     for unit in $units; do
-      [ ! -e "/etc/systemd/system/$unit" ] || systemctl restart "$unit"
+      [ -e "/etc/systemd/system/$unit" ] || continue
+      # A store of its own that was not there before.
+      systemctl enable "$unit"
+      systemctl restart "$unit"
     done
   fi
 fi
@@ -120,3 +123,5 @@ put "$api"
 is "on $to"
 systemctl disable etcdless-thaw.service 2>/dev/null || :
 systemctl stop etcdless-thaw.timer
+# What was denied for this time is allowed again, once the API server answers.
+[ ! -e /etc/systemd/system/etcdless-allow.service ] || systemctl start --no-block etcdless-allow.service || :
