@@ -287,12 +287,8 @@ mod tests {
         let new = shards(&[
             shard("brief", "events, coordination.k8s.io/leases"),
             shard("pods", "pods"),
-            shard("b", "events"),
+            shard("b", "configmaps, nodes, policy/poddisruptionbudgets"),
         ]);
-        // Positions count `main`.
-        let new = Cluster { spec: new.spec, ..old.clone() };
-        let mut new = new;
-        new.spec.shards[2].resources = vec!["configmaps".into(), "nodes".into(), "policy/poddisruptionbudgets".into()];
         let split = Split::of(&old, &new).unwrap().unwrap();
         let prefixes = ["/registry/configmaps/", "/registry/minions/", "/registry/poddisruptionbudgets/"];
         let moves = split.moves(&new).into_iter().map(|moved| (moved.shard, moved.from, moved.to, moved.below));

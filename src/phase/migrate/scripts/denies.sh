@@ -2,7 +2,7 @@
 end=$(($(date +%s) + $2))
 while :; do
   said=$(kubectl --kubeconfig /etc/kubernetes/admin.conf --server "https://$1" --request-timeout 5s -n kube-system create configmap "$3" \
-    --dry-run=server 2>&1)
+    --dry-run=server 2>&1) || :
   case $said in *"ValidatingAdmissionPolicy '$4'"*) exit ;; esac
   if [ "$(date +%s)" -ge "$end" ]; then
     printf '%s\n' "$said" | tail -n 3 >&2
