@@ -126,8 +126,8 @@ pub(super) fn goes_back(record: &Record, state: State) -> Result<(), Failure> {
                     resources.join(", ")
                 ),
             )
-            .hint("nothing was changed; what a store does not do, `etcdless datastore check` and `etcdless verify` say")
-            .hint("`etcdless backup` and `etcdless restore` bring a cluster into one store again"))
+            .hint("nothing was changed; where something does not work, `etcdless verify` and `etcdless datastore check` say what")
+            .hint("a backup that was made before the split is of one store: `etcdless restore`"))
         }
         _ => Ok(()),
     }
