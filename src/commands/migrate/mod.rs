@@ -384,7 +384,7 @@ impl Work<'_> {
         if self.args.dry_run {
             return Ok(());
         }
-        self.confirm("Give it up?").await?;
+        self.confirm(if gone.is_empty() { "Give it up?" } else { "Delete it?" }).await?;
         let run = self.run(self.interrupt.stop.clone());
         self.interrupt.applying.store(true, Ordering::Relaxed);
         self.prune(&record).await?;
@@ -601,7 +601,7 @@ impl Work<'_> {
     async fn tell(&self, moves: &[Moved], new: &Cluster) -> Result<(), Failure> {
         let first = self.site.first()?;
         let old = self.places().await?;
-        for Moved { shard, from, below, .. } in moves {
+        for Moved { shard, from, below, .. } in moves.iter().filter(|moved| !moved.below.is_empty()) {
             let failed = |error| stores::failed(error, &first.config);
             let mut store = old[*from].open(&first.host, COUNTING).await.map_err(failed)?;
             let (keys, bytes) = store

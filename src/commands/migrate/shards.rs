@@ -277,17 +277,17 @@ mod tests {
         format!("    - {{ name: {name}, resources: [{resources}] }}\n")
     }
 
-    fn shards(all: &[String]) -> Cluster {
+    fn shards(all: &[&str]) -> Cluster {
         cluster(&format!("  shards:\n{}", all.concat()))
     }
 
     #[test]
     fn events_and_leases_begin_anew_and_all_else_is_copied() {
-        let old = shards(&[shard("pods", "pods")]);
+        let old = shards(&[&shard("pods", "pods")]);
         let new = shards(&[
-            shard("brief", "events, coordination.k8s.io/leases"),
-            shard("pods", "pods"),
-            shard("b", "configmaps, nodes, policy/poddisruptionbudgets"),
+            &shard("brief", "events, coordination.k8s.io/leases"),
+            &shard("pods", "pods"),
+            &shard("b", "configmaps, nodes, policy/poddisruptionbudgets"),
         ]);
         let split = Split::of(&old, &new).unwrap().unwrap();
         let prefixes = ["/registry/configmaps/", "/registry/minions/", "/registry/poddisruptionbudgets/"];
@@ -308,19 +308,15 @@ mod tests {
             cluster(&format!("  datastore: {{ {server} }}\n  shards:\n{shards}"))
         };
         for (old, new, why) in [
+            (shards(&[&pods, &cms]), shards(&[&pods]), "the cluster has the shard cms, and --to does not"),
             (
-                shards(&[pods.clone(), cms.clone()]),
-                shards(&[pods.clone()]),
-                "the cluster has the shard cms, and --to does not",
-            ),
-            (
-                shards(&[pods.clone()]),
-                shards(&[shard("pods", "pods, secrets"), cms.clone()]),
+                shards(&[&pods]),
+                shards(&[&shard("pods", "pods, secrets"), &cms]),
                 "the shard pods has pods, and is to have pods, secrets",
             ),
             (
-                shards(&[pods.clone()]),
-                postgres(&[pods.clone(), cms.clone()].concat()),
+                shards(&[&pods]),
+                postgres(&format!("{pods}{cms}")),
                 "the store main is to be another one, and there are to be new shards",
             ),
         ] {
@@ -328,13 +324,13 @@ mod tests {
             assert_eq!((failure.kind, failure.message.as_str()), (Kind::Config, why));
         }
         // Whole stores move without one.
-        assert_eq!(Split::of(&shards(&[pods.clone()]), &postgres(&pods)).unwrap(), None);
+        assert_eq!(Split::of(&shards(&[&pods]), &postgres(&pods)).unwrap(), None);
     }
 
     #[test]
     fn only_what_no_split_was_about_goes_back() {
         let text = |cluster: &Cluster| crate::config::yaml::to_string(cluster).unwrap();
-        let (old, new) = (cluster(""), shards(&[shard("pods", "pods")]));
+        let (old, new) = (cluster(""), shards(&[&shard("pods", "pods")]));
         let record = |old: &Cluster| Record { id: "1".into(), old: text(old), new: text(&new), begins: Vec::new() };
         let failure = goes_back(&record(&old), State::On(Which::New)).unwrap_err();
         assert_eq!(failure.message, "there is no way back from a split: pods were written in stores of their own");
