@@ -9,7 +9,7 @@ use etcdless::config::credentials::Credentials;
 use etcdless::datastore::Stores;
 use etcdless::datastore::copy::digest::Digest;
 use etcdless::datastore::copy::write::{BUMP, Sink};
-use etcdless::datastore::copy::{self, Change, Row, Span};
+use etcdless::datastore::copy::{self, Caught, Change, Row, Span};
 use etcdless::datastore::explore::{self, Error, Place, Snapshot};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -160,20 +160,20 @@ async fn what_changed_since_is_brought_over() {
          ('/registry/pods/default/brief', 1, 0, 0, 0, 0, 'brief'), ('/registry/pods/default/brief', 0, 1, 20005, 20005, 0, '')",
     );
     let mut store = from.open(&host, 60).await.unwrap();
-    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), 4);
+    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), Caught { put: 2, deleted: 2 });
     let mut store = from.open(&host, 60).await.unwrap();
     let mut aside = Sink::file().await.unwrap();
     let expected = copy::copy(&mut store, &mut aside, |_| ()).await.unwrap();
     assert_eq!(expected.keys, KEYS);
     assert_eq!(sink.digest(Span::ALL).await.unwrap(), expected);
     // And once more changes nothing.
-    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), 4);
+    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), Caught { put: 2, deleted: 2 });
     assert_eq!(sink.digest(Span::ALL).await.unwrap(), expected);
 
     // A deletion that was compacted away is known by what is not there any more.
     postgres.sql("kine", "DELETE FROM kine WHERE name LIKE '%it''s-3'; UPDATE kine SET prev_revision = 20003 WHERE name = 'compact_rev_key'");
     let mut store = from.open(&host, 60).await.unwrap();
-    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), 5);
+    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), Caught { put: 2, deleted: 3 });
     let mut aside = Sink::file().await.unwrap();
     let mut store = from.open(&host, 60).await.unwrap();
     let expected = copy::copy(&mut store, &mut aside, |_| ()).await.unwrap();
@@ -187,6 +187,99 @@ async fn what_changed_since_is_brought_over() {
     let mut store = from.open(&host, 60).await.unwrap();
     postgres.sql("kine", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'etcdless'");
     assert!(copy::copy(&mut store, &mut aside, |_| ()).await.is_err());
+}
+
+/// The keys of `rows` that a prefix begins.
+fn part(prefix: &str) -> Vec<Change> {
+    rows().into_iter().filter(|change| change.key().starts_with(prefix)).collect()
+}
+
+/// What is written of a part of a store is that part, whoever reads it.
+async fn goes_in_part(from: &Place, into: &mut Sink) -> u64 {
+    let host = local().await;
+    let prefix = "/registry/configmaps/".to_owned();
+    let mut store = from.open(&host, 60).await.unwrap();
+    store.below = Vec::new();
+    assert_eq!(copy::copy(&mut store, into, |_| ()).await.unwrap().keys, 0, "{}", store.engine);
+    store.below = vec![prefix.clone()];
+    let copied = copy::copy(&mut store, into, |_| ()).await.unwrap();
+    let mut expected = Digest::default();
+    part(&prefix).iter().filter_map(Change::row).for_each(|row| expected.add(row));
+    assert_eq!(copied, expected, "{}", store.engine);
+    assert_eq!(into.digest(Span::ALL).await.unwrap(), expected, "{}", store.engine);
+    store.snapshot.revision
+}
+
+#[tokio::test]
+async fn a_part_of_a_store_goes_to_another_and_what_is_left_is_deleted() {
+    let Some(postgres) = postgres_server::Server::start() else { return };
+    let Some(mariadb) = mariadb_server::Server::start(&[]).await else { return };
+    let (of_postgres, of_mariadb) = (postgres.cluster(json!({})), mariadb.cluster(json!({})));
+    let on_postgres = explore::places(&of_postgres, &[postgres_server::credentials()]).remove(0);
+    let on_mariadb = explore::places(&of_mariadb, &[mariadb_server::credentials()]).remove(0);
+    let host = local().await;
+    let mut sink = Sink::open(&host, &on_postgres).await.unwrap();
+    fill(&mut sink, rows()).await;
+    sink.finish(20_000).await.unwrap();
+    drop(sink);
+
+    let mut sink = Sink::open(&host, &on_mariadb).await.unwrap();
+    let since = goes_in_part(&on_postgres, &mut sink).await;
+    // Of what changes, too, only the part is brought over.
+    postgres.sql(
+        "kine",
+        "INSERT INTO kine (name, created, deleted, create_revision, prev_revision, lease, value) VALUES
+         ('/registry/configmaps/default/it''s-1', 0, 0, 11, 12, 0, 'b'), ('/registry/configmaps/default/it''s-2', 0, 1, 14, 14, 0, ''),
+         ('/registry/events/default/it''s-3', 0, 1, 16, 16, 0, ''), ('/registry/configmapsets/default/new', 1, 0, 0, 0, 0, 'new')",
+    );
+    let mut store = on_postgres.open(&host, 60).await.unwrap();
+    store.below = vec!["/registry/configmaps/".into()];
+    assert_eq!(copy::catch_up(&mut store, since, &mut sink).await.unwrap(), Caught { put: 1, deleted: 1 });
+    let changed = copy::changed(&mut store, since).await.unwrap();
+    assert_eq!((changed.keys, sink.digest(Span { since, ..Span::ALL }).await.unwrap()), (1, changed));
+    let kept = sink.digest(Span::ALL).await.unwrap().keys;
+    assert_eq!(kept, part("/registry/configmaps/").len() as u64 - 1);
+    sink.finish(since + BUMP).await.unwrap();
+    drop((sink, store));
+
+    // By kine's API, and what nobody needs any more goes by it, too.
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = endpoint(&of_postgres, &postgres_server::credentials());
+    let Some((_kine, socket)) = kine(folder.path(), &endpoint) else { return };
+    let place = behind(&socket);
+    let mut store = place.open(&host, 60).await.unwrap();
+    store.below = vec!["/registry/configmaps/".into()];
+    let mut sink = Sink::file().await.unwrap();
+    assert_eq!(copy::copy(&mut store, &mut sink, |_| ()).await.unwrap().keys, kept);
+    // Told as it happened: the last of the part is a deletion.
+    assert_eq!(copy::catch_up(&mut store, since + 1, &mut sink).await.unwrap(), Caught { put: 0, deleted: 1 });
+    let prefixes = ["/registry/events/default/it's-4".to_owned(), "/registry/leases/".to_owned()];
+    let [all, some] = ["/registry/events/", prefixes[0].as_str()].map(|prefix| part(prefix).len() as u64);
+    assert_eq!(copy::remove::below(&host, &place, &prefixes, 60).await.unwrap(), some);
+    let tally = place.open(&host, 60).await.unwrap().tally().await.unwrap();
+    let objects =
+        ["configmaps", "configmapsets", "events"].map(|name| tally.get(name).map_or(0, |tally| tally.objects));
+    assert_eq!(objects, [kept, 1, all - 1 - some]);
+    assert_eq!(copy::remove::below(&host, &place, &prefixes, 60).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_part_of_a_file_goes_to_another() {
+    if program("sqlite3").is_none() {
+        return eprintln!("skipped: sqlite3 is not installed");
+    }
+    let mut file = Sink::file().await.unwrap();
+    fill(&mut file, rows()).await;
+    file.finish(BUMP).await.unwrap();
+    let file = file.into_file().unwrap().close().await.unwrap();
+    let endpoint = Endpoint::Unix { socket: "/nowhere".into() };
+    let place = explore::sqlite("main", file.path().display().to_string(), endpoint);
+    goes_in_part(&place, &mut Sink::file().await.unwrap()).await;
+    let Some(mariadb) = mariadb_server::Server::start(&[]).await else { return };
+    let on_mariadb = explore::places(&mariadb.cluster(json!({})), &[mariadb_server::credentials()]).remove(0);
+    let mut whole = Sink::open(&local().await, &on_mariadb).await.unwrap();
+    moved(&place, &mut whole).await;
+    goes_in_part(&on_mariadb, &mut Sink::file().await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -214,6 +307,9 @@ async fn nobody_s_data_is_replaced_and_a_copy_that_was_cut_off_is() {
         assert_eq!(refusal.message, "the database is not empty: it holds 5000 keys of an API server's");
         let Err(Error::Store(failure)) = Sink::open(&host, &place).await.map(drop) else { panic!("it is emptied") };
         assert_eq!(failure.message, "the database is not empty: it holds 5000 keys of an API server's");
+        // Nobody has written since it was finished there, and another revision is nobody's.
+        assert!(Sink::anew(&host, &place, Some(BUMP - 1)).await.is_err());
+        Sink::anew(&host, &place, Some(BUMP)).await.unwrap();
     }
 }
 

@@ -55,8 +55,8 @@ impl Work<'_> {
             .hint("a cluster that is on etcd already needs no migration to it")
         })?;
         let old = self.places().await?;
-        let members = self.etcd_members(kept)?;
-        self.tell(old.iter().map(|place| (place, "etcd".to_owned()))).await?;
+        let (members, all) = (self.etcd_members(kept)?, copy::read::all());
+        self.tell(old.iter().map(|place| (place, &all[..], "etcd".to_owned()))).await?;
         if self.args.dry_run {
             return Ok(());
         }
@@ -95,8 +95,8 @@ impl Work<'_> {
         })?;
         let image = image(&manifest)?;
         let old = self.places().await?;
-        let members = self.etcd_members(&kept)?;
-        self.tell(old.iter().map(|place| (place, "etcd".to_owned()))).await?;
+        let (members, all) = (self.etcd_members(&kept)?, copy::read::all());
+        self.tell(old.iter().map(|place| (place, &all[..], "etcd".to_owned()))).await?;
         if self.args.dry_run {
             return Ok(());
         }
@@ -137,8 +137,7 @@ impl Work<'_> {
     pub(super) async fn settled(&self, cluster: &Cluster) -> Result<(), Failure> {
         self.interrupt.applied.store(true, std::sync::atomic::Ordering::Relaxed);
         self.configure(&self.run(std::sync::Arc::default()), &Backend::stacked_etcd()).await?;
-        self.done(cluster, "etcd");
-        Ok(())
+        self.done(cluster, "etcd")
     }
 
     /// The control planes, as members of one etcd.
@@ -302,6 +301,7 @@ impl Work<'_> {
         same(expected, self.changed_in_etcd(&endpoint, filled.revision).await?)?;
         let revision = place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision;
         record.begins = vec![(crate::config::MAIN.to_owned(), revision)];
+        self.note(run, record).await?;
         Ok(lates.iter().map(Late::keys).sum())
     }
 

@@ -1,6 +1,7 @@
 //! `migrate`: a cluster goes to another store while it runs, from etcd as well, and back.
 
 mod etcd;
+mod shards;
 mod site;
 mod stores;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::shards::Split;
 use self::site::{Member, Site};
 use self::stores::Move;
 use super::Ended;
@@ -21,8 +23,9 @@ use crate::cluster::migration::{self, Backend};
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Datastore, Network, yaml};
+use crate::datastore::copy::read;
 use crate::datastore::explore::foreign::{self, MANIFEST};
-use crate::datastore::explore::{self, Place as Where};
+use crate::datastore::explore::{self, Place as Where, ROOT};
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op};
 use crate::phase::artifacts::image_step;
@@ -87,6 +90,16 @@ struct Work<'a> {
     began: Instant,
 }
 
+/// A store that is filled.
+struct Moved {
+    shard: String,
+    /// Its places among the stores of before, which it is filled from, and of after.
+    from: usize,
+    to: usize,
+    /// What the keys begin with that are copied.
+    below: Vec<String>,
+}
+
 /// What is to become of the cluster.
 struct Wanted {
     desired: Desired,
@@ -97,15 +110,20 @@ struct Wanted {
 impl Work<'_> {
     async fn forward(&self, to: Option<Cluster>) -> Result<(), Failure> {
         let new = self.wanted(to)?;
-        if self.resume(&written(&new)?).await?.is_some() {
+        let resumed = self.resume(&written(&new)?).await?;
+        self.allow().await?;
+        if resumed.is_some() {
             return self.settle(&new).await;
         }
+        let split = self.split_to(&new)?;
         let old = self.places().await?;
         let wanted = self.survey(new).await?;
         let new = &wanted.desired.cluster;
         let moves = self.moves(new, &old)?;
         let names: Vec<String> = new.datastores().map(|(_, store)| named(store)).collect();
-        self.tell(moves.iter().map(|(_, from, to)| (&old[*from], names[*to].clone()))).await?;
+        let told = moves.iter().map(|moved| (&old[moved.from], &moved.below[..], names[moved.to].clone()));
+        self.tell(told).await?;
+        split.iter().flat_map(Split::told).for_each(|line| self.ui.note(None, line));
         if self.args.dry_run {
             return Ok(());
         }
@@ -126,12 +144,19 @@ impl Work<'_> {
         let places = explore::places(&resolved, &credentials);
         let first = self.site.first()?;
         let at = (&first.host, &first.config);
+        let filled = self.filled(&written(new)?);
         let mut moving = Vec::new();
-        for (shard, from, to) in &moves {
-            moving.push(Move::begin(self.ui, at, shard, &old[*from], &places[*to]).await?);
+        for Moved { shard, from, to, below } in moves {
+            let ours = filled.iter().find(|(name, _)| *name == shard).map(|(_, begins)| *begins);
+            moving.push(Move::begin(self.ui, at, &shard, (&old[from], below), (&places[to], ours)).await?);
         }
-        let rest = async |record: &mut Record| Self::rest(moving, Which::New, record).await;
-        self.switch((Which::Old, Which::New), rest, record, (&run, &sure), new).await?;
+        match &split {
+            Some(split) => self.split(split, moving, record, (&run, &sure), new).await?,
+            None => {
+                let rest = async |record: &mut Record| self.rest(&run, moving, Which::New, record).await;
+                self.switch((Which::Old, Which::New), rest, record, (&run, &sure), new).await?;
+            }
+        }
         self.settle(new).await
     }
 
@@ -139,6 +164,7 @@ impl Work<'_> {
     async fn back(&self) -> Result<(), Failure> {
         let record = self.record()?;
         let first = self.site.first()?;
+        shards::goes_back(&record, first.seen.state)?;
         let serves = self.thaw().await?;
         if record.old.is_empty() {
             return match serves {
@@ -173,7 +199,7 @@ impl Work<'_> {
             };
             moving.push(Move::back(self.ui, at, shard, (&from[source], *begins), &to[target]).await?);
         }
-        let rest = async |record: &mut Record| Self::rest(moving, Which::Old, record).await;
+        let rest = async |record: &mut Record| self.rest(&run, moving, Which::Old, record).await;
         self.switch((Which::New, Which::Old), rest, record, (&run, &sure), &old).await?;
         self.settle(&old).await
     }
@@ -193,8 +219,6 @@ impl Work<'_> {
             let plans = self.plans(|label| Ok(Some(migrate::freeze(label, serves, self.args.freeze, &self.id))))?;
             self.each(run, |label| plans.get(label)).await?;
             let changed = rest(&mut record).await?;
-            let noted = self.plans(|label| migrate::noted(label, &record).map(Some))?;
-            self.each(run, |label| noted.get(label)).await?;
             let first = self.site.first()?.config.label();
             let held = self.plans(|label| Ok((label != first).then(|| migrate::hold(label, &self.id))))?;
             self.each(run, |label| held.get(label)).await?;
@@ -210,9 +234,12 @@ impl Work<'_> {
         };
         let first = self.site.first()?;
         let committed = migrate::commit(&first.config.label(), to, &first.address(cluster)?, &self.id);
-        self.on(sure, first, &committed)
-            .await
-            .map_err(|failure| failure.hint("`etcdless migrate --rollback` goes back"))?;
+        self.on(sure, first, &committed).await.map_err(|failure| {
+            failure.hint(match shards::goes_back(&record, State::Committed(to)) {
+                Ok(()) => "`etcdless migrate --rollback` goes back",
+                Err(_) => "the same command again goes on",
+            })
+        })?;
         let seconds = away.elapsed().as_secs_f64();
         let keys = if changed == 1 { "1 key".into() } else { format!("{changed} keys") };
         self.ui.note(None, format!("the API was away for {seconds:.1} s; {keys} had changed since the first copy"));
@@ -220,18 +247,32 @@ impl Work<'_> {
     }
 
     /// What changed in stores since the last time, and files to where the switch takes them from.
-    async fn rest(mut moving: Vec<Move<'_>>, to: Which, record: &mut Record) -> Result<u64, Failure> {
+    async fn rest(&self, run: &Run, mut moving: Vec<Move<'_>>, to: Which, record: &mut Record) -> Result<u64, Failure> {
         record.begins.clear();
         let mut changed = 0;
         for one in &mut moving {
-            let (begins, keys) = one.end().await?;
+            let (begins, keys) = one.rest().await?;
             record.begins.push((one.shard.clone(), begins));
             changed += keys;
         }
-        for one in moving {
-            one.deliver(to).await?;
+        // First what they begin with is known, so that a store that is ready, and is never used, is known as our own.
+        self.note(run, record).await?;
+        for (one, (_, begins)) in moving.into_iter().zip(&record.begins) {
+            one.end(*begins, to).await?;
         }
         Ok(changed)
+    }
+
+    /// The stores that an earlier run to the same description made ready and never used, with what they begin at.
+    fn filled(&self, new: &str) -> Vec<(String, u64)> {
+        let records = self.site.planes.iter().filter_map(|member| member.seen.record.as_ref());
+        records.filter(|record| record.new == new).flat_map(|record| record.begins.clone()).collect()
+    }
+
+    /// All control planes know what the migration is about.
+    async fn note(&self, run: &Run, record: &Record) -> Result<(), Failure> {
+        let noted = self.plans(|label| migrate::noted(label, record).map(Some))?;
+        self.each(run, |label| noted.get(label)).await
     }
 
     /// The other control planes go where the first is.
@@ -325,7 +366,8 @@ impl Work<'_> {
         let first = self.site.first()?;
         match self.site.kept {
             Some(_) => {
-                let desired = self.desired(cluster.clone(), &["datastore", "kine", "control-plane"])?;
+                // What kubeadm is told names shards.
+                let desired = self.desired(cluster.clone(), &["datastore", "kubelet", "kine", "control-plane"])?;
                 let surveyed = self.surveyed(&desired).await?;
                 let plans: BTreeMap<String, Plan> =
                     surveyed.hosts.into_iter().map(|seen| (seen.node.label.clone(), seen.plan)).collect();
@@ -339,20 +381,29 @@ impl Work<'_> {
         let report =
             verify::watch(self.ui, &first.host, cluster, &node, &assets, &Default::default(), VERIFY_DEADLINE).await?;
         report.failure().map_or(Ok(()), Err)?;
-        self.done(cluster, &named(&cluster.spec.datastore));
-        Ok(())
+        self.done(cluster, &named(&cluster.spec.datastore))
     }
 
     /// Says where the cluster is now.
-    fn done(&self, cluster: &Cluster, on: &str) {
+    fn done(&self, cluster: &Cluster, on: &str) -> Result<(), Failure> {
         self.ui.emit(Event::Finished { changes: 1, seconds: self.began.elapsed().as_secs_f64() });
         if self.ui.format() == Format::Text {
-            let on = format!("{}: on {on}", cluster.metadata.name);
+            let name = &cluster.metadata.name;
             ui::result(&match self.args.rollback {
-                true => format!("{on} again\nwhat the migration placed is removed by: etcdless migrate --finish\n"),
-                false => format!("{on}\nthe way back: etcdless migrate --rollback; to give it up: --finish\n"),
+                _ if self.is_split(cluster)? => {
+                    format!(
+                        "{name}: split\nwhat `main` still holds of what moved is deleted by: etcdless migrate --finish\n"
+                    )
+                }
+                true => format!(
+                    "{name}: on {on} again\nwhat the migration placed is removed by: etcdless migrate --finish\n"
+                ),
+                false => {
+                    format!("{name}: on {on}\nthe way back: etcdless migrate --rollback; to give it up: --finish\n")
+                }
             });
         }
+        Ok(())
     }
 
     /// kubeadm's own configuration, where nothing else writes it.
@@ -370,15 +421,23 @@ impl Work<'_> {
             true => "etcd".to_owned(),
             false => named(&parse(&record.old)?.spec.datastore),
         };
+        let gone = shards::gone(&record)?;
         self.ui.note(
             None,
-            format!("the way back to {from} is given up on {}; its data stays where it is", self.site.labels()),
+            match gone.is_empty() {
+                true => {
+                    format!("the way back to {from} is given up on {}; its data stays where it is", self.site.labels())
+                }
+                false => format!("what `main` still holds of {} is deleted, which no API server uses", gone.join(", ")),
+            },
         );
         if self.args.dry_run {
             return Ok(());
         }
-        self.confirm("Give it up?").await?;
+        self.confirm(if gone.is_empty() { "Give it up?" } else { "Delete it?" }).await?;
         let run = self.run(self.interrupt.stop.clone());
+        self.interrupt.applying.store(true, Ordering::Relaxed);
+        self.prune(&record).await?;
         let plans = self.plans(|label| Ok(Some(migrate::finish(label, &self.id))))?;
         self.each(&run, |label| plans.get(label)).await
     }
@@ -404,13 +463,13 @@ impl Work<'_> {
                 };
                 let same = new.metadata.name == kept.metadata.name
                     && labels(&new) == labels(kept)
-                    && new.spec.shards.len() == kept.spec.shards.len()
                     && new.spec.kine.placement == kept.spec.kine.placement
                     && new.spec.kine.listen == kept.spec.kine.listen;
                 if !same {
                     return Err(Failure::new(Kind::Config, "the cluster that --to describes is another one than this")
-                        .hint("only `datastore`, and the datastores of shards, may differ: name, hosts, shards and kine stay as they are"));
+                        .hint("only `datastore` and shards may differ: name, hosts and kine stay as they are"));
                 }
+                Split::of(kept, &new)?;
                 let (has, gets) = (format!("{:?}", kept.endpoint()), format!("{:?}", new.endpoint()));
                 if has != gets {
                     let endpoint = yaml::to_string(&kept.endpoint()).unwrap_or_default();
@@ -476,8 +535,16 @@ impl Work<'_> {
         })
     }
 
-    /// Which stores move: the shard, and its place among those of before and of after.
-    fn moves(&self, new: &Cluster, old: &[Where]) -> Result<Vec<(String, usize, usize)>, Failure> {
+    /// What a description has besides what the cluster has; nothing where shards stay as they are.
+    fn split_to(&self, new: &Cluster) -> Result<Option<Split>, Failure> {
+        Ok(self.site.kept.as_ref().map(|kept| Split::of(kept, new)).transpose()?.flatten())
+    }
+
+    /// Which stores move.
+    fn moves(&self, new: &Cluster, old: &[Where]) -> Result<Vec<Moved>, Failure> {
+        if let Some(split) = self.split_to(new)? {
+            return Ok(split.moves(new));
+        }
         let stores: Vec<(String, String)> =
             new.datastores().map(|(shard, store)| (shard.to_owned(), format!("{store:?}"))).collect();
         if stores.len() != old.len() {
@@ -493,7 +560,7 @@ impl Work<'_> {
             .into_iter()
             .enumerate()
             .filter(|(at, (_, store))| before.get(*at) != Some(store))
-            .map(|(at, (shard, _))| (shard, at, at))
+            .map(|(at, (shard, _))| Moved { shard, from: at, to: at, below: read::all() })
             .collect();
         match moves.is_empty() {
             true => Err(Failure::new(Kind::Usage, "the cluster is on that store already")
@@ -504,7 +571,7 @@ impl Work<'_> {
 
     /// What the hosts are to have, and which of it waits for the switch.
     async fn survey(&self, new: Cluster) -> Result<Wanted, Failure> {
-        let is_ours = self.site.kept.is_some();
+        let (is_ours, is_split) = (self.site.kept.is_some(), self.split_to(&new)?.is_some());
         let phases: &[&str] = if is_ours {
             &["datastore", "kine", "control-plane"]
         } else {
@@ -534,22 +601,26 @@ impl Work<'_> {
             });
             plan.steps.iter_mut().for_each(|planned| planned.step.after_on.clear());
             let member = self.site.members().find(|member| member.config.label() == seen.node.label);
-            if let (false, Some(member)) = (is_ours, member) {
-                self.foreign(member, &desired.cluster, &mut change)?;
+            if let Some(member) = member.filter(|member| member.config.role.is_control_plane()) {
+                if !is_ours || is_split {
+                    self.manifest(member, &desired.cluster, &mut change)?;
+                }
+                if !is_ours {
+                    change.absent.insert(ETCD.to_owned());
+                }
             }
             hosts.insert(seen.node.label.clone(), (plan, change, seen.node.arch));
         }
         Ok(Wanted { desired, hosts })
     }
 
-    /// What changes of a kubeadm cluster that etcdless did not build.
-    fn foreign(&self, member: &Member, new: &Cluster, change: &mut Change) -> Result<(), Failure> {
+    /// The API server is told of other stores than it has.
+    fn manifest(&self, member: &Member, new: &Cluster, change: &mut Change) -> Result<(), Failure> {
         let manifest = member.facts.texts.get(MANIFEST).map(String::as_str).unwrap_or_default();
         let text = migration::manifest(manifest, &Backend::kine(new)).map_err(|why| {
             Failure::new(Kind::Unhealthy, format!("{MANIFEST} of {} cannot be changed: {why}", member.config.label()))
         })?;
         change.files.push(File::new(MANIFEST, 0o600, text));
-        change.absent.insert(ETCD.to_owned());
         Ok(())
     }
 
@@ -576,18 +647,19 @@ impl Work<'_> {
         desired.survey(&places).await
     }
 
-    /// How much there is, and what will be away for how long. Each store with where it goes.
-    async fn tell(&self, moves: impl Iterator<Item = (&Where, String)>) -> Result<(), Failure> {
+    /// How much there is, and what will be away for how long: each store, what of it moves, and where to.
+    async fn tell(&self, moves: impl Iterator<Item = (&Where, &[String], String)>) -> Result<(), Failure> {
         let first = self.site.first()?;
-        for (from, to) in moves {
+        for (from, below, to) in moves.filter(|(_, below, _)| !below.is_empty()) {
             let failed = |error| stores::failed(error, &first.config);
             let mut store = from.open(&first.host, COUNTING).await.map_err(failed)?;
             let (keys, bytes) = store
                 .tally()
                 .await
                 .map_err(failed)?
-                .values()
-                .fold((0, 0), |(keys, bytes), tally| (keys + tally.objects, bytes + tally.bytes));
+                .iter()
+                .filter(|(folder, _)| below.iter().any(|prefix| format!("{ROOT}{folder}/").starts_with(prefix)))
+                .fold((0, 0), |(keys, bytes), (_, tally)| (keys + tally.objects, bytes + tally.bytes));
             self.ui.note(
                 None,
                 format!(

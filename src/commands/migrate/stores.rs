@@ -4,8 +4,9 @@ use crate::commands::progress::Progress;
 use crate::commands::session;
 use crate::config::Host as HostConfig;
 use crate::datastore::copy::digest::Digest;
+use crate::datastore::copy::read;
 use crate::datastore::copy::write::{BUMP, Sink};
-use crate::datastore::copy::{self, Span};
+use crate::datastore::copy::{self, Caught, Span};
 use crate::datastore::explore::{self, Place, Store};
 use crate::failure::{Failure, Kind};
 use crate::phase::migrate;
@@ -26,6 +27,8 @@ pub(super) struct Move<'a> {
     host: &'a Host,
     config: &'a HostConfig,
     from: &'a Place,
+    /// What the keys begin with that move.
+    below: Vec<String>,
     sink: Sink,
     /// All up to this revision of the old store was read back and compared.
     compared: u64,
@@ -34,17 +37,17 @@ pub(super) struct Move<'a> {
 }
 
 impl<'a> Move<'a> {
-    /// Copies all that is in a store, reads it back, and then what changed meanwhile.
+    /// Copies all that is in a store below some prefixes, reads it back, and then what changed meanwhile.
     pub(super) async fn begin(
         ui: &'a Ui,
         (host, config): (&'a Host, &'a HostConfig),
         shard: &str,
-        from: &'a Place,
-        to: &Place,
+        (from, below): (&'a Place, Vec<String>),
+        (to, ours): (&Place, Option<u64>),
     ) -> Result<Self, Failure> {
         let failed = |error| failed(error, config);
-        let sink = Sink::open(host, to).await.map_err(failed)?;
-        let mut own = Self { shard: shard.into(), ui, host, config, from, sink, compared: 0, since: 0 };
+        let sink = Sink::anew(host, to, ours).await.map_err(failed)?;
+        let mut own = Self { shard: shard.into(), ui, host, config, from, below, sink, compared: 0, since: 0 };
         let mut store = own.open().await?;
         let progress = Progress::start(ui, host.name(), format!("migrate/copy-{shard}"), format!("copy {shard}"));
         let told = progress.bytes();
@@ -73,10 +76,11 @@ impl<'a> Move<'a> {
         (from, since): (&'a Place, u64),
         to: &Place,
     ) -> Result<Self, Failure> {
+        let all = read::all();
         let Some(sink) = Sink::again(host, to).await.map_err(|error| failed(error, config))? else {
-            return Self::begin(ui, (host, config), shard, from, to).await;
+            return Self::begin(ui, (host, config), shard, (from, all), (to, None)).await;
         };
-        let mut own = Self { shard: shard.into(), ui, host, config, from, sink, compared: since, since };
+        let mut own = Self { shard: shard.into(), ui, host, config, from, below: all, sink, compared: since, since };
         for _ in 0..TIMES {
             if own.catch_up().await? <= FEW {
                 break;
@@ -86,8 +90,12 @@ impl<'a> Move<'a> {
     }
 
     /// What changed since the last time. How many keys that were.
-    async fn catch_up(&mut self) -> Result<u64, Failure> {
-        let mut store = self.open().await?;
+    pub(super) async fn catch_up(&mut self) -> Result<u64, Failure> {
+        self.caught_up(true).await.map(|caught| caught.put + caught.deleted)
+    }
+
+    async fn caught_up(&mut self, runs: bool) -> Result<Caught, Failure> {
+        let mut store = if runs { self.open().await? } else { self.still().await? };
         let caught = copy::catch_up(&mut store, self.since, &mut self.sink).await;
         let caught = caught.map_err(|error| failed(error, self.config))?;
         self.since = store.snapshot.revision;
@@ -96,36 +104,43 @@ impl<'a> Move<'a> {
 
     /// Once nobody writes: what is left, and whether all that changed since the first comparison is the same. The revision that the new store
     /// begins at, and how many keys changed.
-    pub(super) async fn end(&mut self) -> Result<(u64, u64), Failure> {
+    pub(super) async fn rest(&mut self) -> Result<(u64, u64), Failure> {
         let title = format!("copy what changed in {} since", self.shard);
         let progress = Progress::start(self.ui, self.host.name(), format!("migrate/rest-{}", self.shard), title);
-        let ended = self.rest().await;
-        progress.end(ended)
+        let rest = self.brought_over().await;
+        progress.end(rest)
     }
 
-    async fn rest(&mut self) -> Result<(u64, u64), Failure> {
-        self.catch_up().await?;
+    async fn brought_over(&mut self) -> Result<(u64, u64), Failure> {
+        self.caught_up(false).await?;
+        let mut expected = self.changed().await?;
+        // What ends by itself, as events do, is nobody's write.
+        for _ in 0..TIMES {
+            let caught = self.caught_up(false).await?;
+            if caught.put > 0 {
+                return Err(self.written_to());
+            }
+            if caught.deleted == 0 {
+                break;
+            }
+            expected = self.changed().await?;
+        }
         let span = Span { since: self.compared, revision: i64::MAX as u64 };
-        let expected = self.changed().await?;
         let found = self.sink.digest(span).await.map_err(|error| failed(error, self.config))?;
         self.same(expected, found)?;
-        let begins = self.since + BUMP;
-        self.sink.finish(begins).await.map_err(|error| failed(error, self.config))?;
-        Ok((begins, expected.keys))
+        Ok((self.since + BUMP, expected.keys))
     }
 
     /// What the old store has that is newer than what was compared.
     async fn changed(&mut self) -> Result<Digest, Failure> {
-        let mut store = self.open().await?;
-        let digest = copy::changed(&mut store, self.compared).await.map_err(|error| failed(error, self.config))?;
-        match store.snapshot.revision == self.since {
-            true => Ok(digest),
-            false => Err(Failure::new(
-                Kind::Unhealthy,
-                format!("somebody writes to the store {} though no API server runs: it is at revision {} now, and was at {}", self.shard, store.snapshot.revision, self.since),
-            )
-            .hint("stop what else uses the store; the cluster goes on with the old one")),
-        }
+        let mut store = self.still().await?;
+        copy::changed(&mut store, self.compared).await.map_err(|error| failed(error, self.config))
+    }
+
+    fn written_to(&self) -> Failure {
+        let shard = &self.shard;
+        Failure::new(Kind::Unhealthy, format!("somebody writes to the store {shard} though no API server runs"))
+            .hint("stop what else uses the store; the cluster goes on with the old one")
     }
 
     fn same(&self, expected: Digest, found: Digest) -> Result<(), Failure> {
@@ -140,8 +155,9 @@ impl<'a> Move<'a> {
             .hint("something else writes to the new database, or it keeps text in another way than bytes"))
     }
 
-    /// A file goes to where the switch takes it from.
-    pub(super) async fn deliver(self, which: migrate::Which) -> Result<(), Failure> {
+    /// The new store begins at a revision; a file goes to where the switch takes it from.
+    pub(super) async fn end(mut self, begins: u64, which: migrate::Which) -> Result<(), Failure> {
+        self.sink.finish(begins).await.map_err(|error| failed(error, self.config))?;
         let Some(file) = self.sink.into_file() else { return Ok(()) };
         let file = file.close().await.map_err(|error| failed(error, self.config))?;
         let title = format!("send the store {}", self.shard);
@@ -150,8 +166,25 @@ impl<'a> Move<'a> {
         progress.end(sent)
     }
 
+    /// The store that serves, where no write is still under way.
     async fn open(&self) -> Result<Store<'a>, Failure> {
-        self.from.open(self.host, READING).await.map_err(|error| failed(error, self.config))
+        self.from
+            .settled(self.host, READING)
+            .await
+            .map_or_else(|error| Err(failed(error, self.config)), |store| Ok(self.part(store)))
+    }
+
+    /// The store that nobody writes to.
+    async fn still(&self) -> Result<Store<'a>, Failure> {
+        self.from
+            .open(self.host, READING)
+            .await
+            .map_or_else(|error| Err(failed(error, self.config)), |store| Ok(self.part(store)))
+    }
+
+    fn part(&self, mut store: Store<'a>) -> Store<'a> {
+        store.below.clone_from(&self.below);
+        store
     }
 }
 

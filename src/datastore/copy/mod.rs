@@ -6,6 +6,7 @@ pub mod delta;
 pub mod digest;
 pub mod etcd;
 pub mod read;
+pub mod remove;
 pub mod write;
 
 use std::collections::HashSet;
@@ -160,28 +161,45 @@ pub async fn copy(from: &mut Store<'_>, into: &mut Sink, each: impl FnMut(&Diges
     read.map(|_| written)
 }
 
+/// Keys that were brought over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Caught {
+    /// Written.
+    pub put: u64,
+    /// Deleted.
+    pub deleted: u64,
+}
+
+impl Caught {
+    fn count(&mut self, changes: &[Change]) {
+        let put = changes.iter().filter_map(Change::row).count() as u64;
+        self.put += put;
+        self.deleted += changes.len() as u64 - put;
+    }
+}
+
 /// Writes what changed in a store since a revision into another, and says how many keys that were.
-pub async fn catch_up(from: &mut Store<'_>, since: u64, into: &mut Sink) -> Result<u64, Error> {
+pub async fn catch_up(from: &mut Store<'_>, since: u64, into: &mut Sink) -> Result<Caught, Error> {
     let (out, rows) = mpsc::channel::<Vec<Change>>(UNDER_WAY);
     let read = async { from.changes(since, &out).await.inspect(|_| drop(out)) };
     let written = async {
-        let (mut rows, mut many) = (rows, 0);
+        let (mut rows, mut caught) = (rows, Caught::default());
         while let Some(changes) = rows.recv().await {
             into.apply(&changes).await?;
-            many += changes.len() as u64;
+            caught.count(&changes);
         }
-        Ok::<u64, Error>(many)
+        Ok::<Caught, Error>(caught)
     };
     let (told, written) = tokio::join!(read, written);
-    let mut many = written?;
+    let mut caught = written?;
     if told? == Deletions::Unknown {
         let gone = gone(from, into).await?;
         for gone in gone.chunks(ROWS) {
             into.apply(gone).await?;
         }
-        many += gone.len() as u64;
+        caught.count(&gone);
     }
-    Ok(many)
+    Ok(caught)
 }
 
 /// The keys that one store has and the other, which they came from, has no more.

@@ -19,24 +19,36 @@ pub type Out = mpsc::Sender<Vec<Change>>;
 const COLUMNS: &str = "kine.name, kine.id, kine.created, kine.create_revision, kine.deleted, kine.lease, {value}";
 
 /// The statement for a server or a file at hand.
-fn statement(span: Span) -> AssertSqlSafe<String> {
-    AssertSqlSafe(sql(span, &key::after(ROOT), "", "kine.value"))
+fn statement(span: Span, below: &[String]) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql(span, below, ("", ""), "kine.value"))
 }
 
-/// The statement for keys from ROOT on, or after `from`, as many as `limit` says.
-pub(in crate::datastore) fn page(span: Span, from: &str, limit: usize, value: &str) -> String {
-    let limit = format!(" ORDER BY name LIMIT {limit}");
-    sql(span, &key::after(ROOT), &limit, value)
-        .replace(&format!("name >= '{ROOT}'"), &format!("name > '{}'", from.replace('\'', "''")))
+/// The statement for keys after `from`, as many as `limit` says.
+pub(in crate::datastore) fn page(span: Span, below: &[String], from: &str, limit: usize, value: &str) -> String {
+    let (rest, limit) = (format!(" AND name > {}", literal(from)), format!(" ORDER BY name LIMIT {limit}"));
+    sql(span, below, (&rest, &limit), value)
 }
 
-fn sql(span: Span, end: &str, limit: &str, value: &str) -> String {
+/// `below` is what keys begin with.
+fn sql(span: Span, below: &[String], (rest, limit): (&str, &str), value: &str) -> String {
     let Span { since, revision } = span;
     let columns = COLUMNS.replace("{value}", value);
+    let range = |prefix: &String| format!("name >= {} AND name < {}", literal(prefix), literal(&key::after(prefix)));
+    let ranges = below.iter().map(range).collect::<Vec<_>>().join(" OR ");
     format!(
-        "SELECT {columns} FROM (SELECT MAX(id) AS id FROM kine WHERE name >= '{ROOT}' AND name < '{end}' AND id > {since} AND id <= \
-         {revision} GROUP BY name{limit}) AS newest JOIN kine ON kine.id = newest.id"
+        "SELECT {columns} FROM (SELECT MAX(id) AS id FROM kine WHERE ({ranges}){rest} AND id > {since} AND id <= {revision} GROUP BY \
+         name{limit}) AS newest JOIN kine ON kine.id = newest.id"
     )
+}
+
+/// Keys of an API server's are without backslashes, which MySQL would take for more than they are.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// All keys of an API server's.
+pub fn all() -> Vec<String> {
+    vec![ROOT.to_owned()]
 }
 
 /// What a row tells: name, id, created, create_revision, deleted, lease, value.
@@ -77,7 +89,7 @@ impl From<Gone> for ReadError {
 
 /// The statement for the names of keys that live.
 fn names() -> AssertSqlSafe<String> {
-    let sql = sql(Span::ALL, &key::after(ROOT), "", "kine.value");
+    let sql = sql(Span::ALL, &all(), ("", ""), "kine.value");
     AssertSqlSafe(sql.replace(&COLUMNS.replace("{value}", "kine.value"), "kine.name") + " WHERE kine.deleted = 0")
 }
 
@@ -112,9 +124,9 @@ pub async fn names_of_sqlite(
     Ok(())
 }
 
-/// Reads of PostgreSQL, in the transaction that is open.
-pub async fn postgres(connection: &mut PgConnection, span: Span, out: &Out) -> Result<(), ReadError> {
-    let mut rows = sqlx::query(statement(span)).persistent(false).fetch(connection);
+/// Reads what is below some prefixes of PostgreSQL, in the transaction that is open.
+pub async fn postgres(connection: &mut PgConnection, span: Span, below: &[String], out: &Out) -> Result<(), ReadError> {
+    let mut rows = sqlx::query(statement(span, below)).persistent(false).fetch(connection);
     let mut batch = Batch::new(out);
     while let Some(row) = rows.try_next().await? {
         let [id, create_revision]: [i64; 2] = [row.try_get(1)?, row.try_get(3)?];
@@ -126,9 +138,9 @@ pub async fn postgres(connection: &mut PgConnection, span: Span, out: &Out) -> R
     Ok(batch.end().await?)
 }
 
-/// Reads of MySQL or MariaDB, in the transaction that is open.
-pub async fn mysql(connection: &mut MySqlConnection, span: Span, out: &Out) -> Result<(), ReadError> {
-    let mut rows = sqlx::query(statement(span)).persistent(false).fetch(connection);
+/// Reads what is below some prefixes of MySQL or MariaDB, in the transaction that is open.
+pub async fn mysql(connection: &mut MySqlConnection, span: Span, below: &[String], out: &Out) -> Result<(), ReadError> {
+    let mut rows = sqlx::query(statement(span, below)).persistent(false).fetch(connection);
     let mut batch = Batch::new(out);
     while let Some(row) = rows.try_next().await? {
         let [id, create_revision]: [u64; 2] = [row.try_get(1)?, row.try_get(3)?];
@@ -144,7 +156,7 @@ pub async fn mysql(connection: &mut MySqlConnection, span: Span, out: &Out) -> R
 
 /// Reads of a SQLite file that is here.
 pub async fn sqlite(connection: &mut SqliteConnection, span: Span, out: &Out) -> Result<(), ReadError> {
-    let mut rows = sqlx::query(statement(span)).persistent(false).fetch(connection);
+    let mut rows = sqlx::query(statement(span, &all())).persistent(false).fetch(connection);
     let mut batch = Batch::new(out);
     while let Some(row) = rows.try_next().await? {
         let mut numbers = [0; 5];

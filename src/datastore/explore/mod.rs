@@ -142,6 +142,11 @@ pub fn etcd(endpoint: Endpoint) -> Place {
     Place { shard: crate::config::MAIN.to_owned(), folders: Vec::new(), route: Route::Api("etcd", endpoint) }
 }
 
+/// What the keys of resources begin with; the resources as `--etcd-servers-overrides` names them.
+pub fn prefixes(resources: &[String]) -> Vec<String> {
+    folders(resources).iter().map(|folder| format!("{ROOT}{folder}/")).collect()
+}
+
 /// Where resources, as `--etcd-servers-overrides` names them, are kept.
 fn folders(resources: &[String]) -> Vec<String> {
     let folder = |name: &String| match name.trim_start_matches('/').split_once('/') {
@@ -199,7 +204,7 @@ impl Place {
             Reader::Api(api) => Snapshot { revision: api.revision().await?, compacted: None },
             Reader::Sql(sql) => sql.begin().await?,
         };
-        Ok(Store { shard: self.shard.clone(), engine, snapshot, reader })
+        Ok(Store { shard: self.shard.clone(), engine, snapshot, reader, below: crate::datastore::copy::read::all() })
     }
 
     /// Goes there as [`Self::open`] does, and sees every revision up to the one that it tells. A server gives numbers before writes are
@@ -287,6 +292,8 @@ pub struct Store<'a> {
     pub engine: &'static str,
     /// As of when.
     pub snapshot: Snapshot,
+    /// Which part of it is told of what changed: keys that begin so.
+    pub below: Vec<String>,
     reader: Reader<'a>,
 }
 

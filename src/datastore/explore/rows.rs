@@ -18,16 +18,20 @@ const MOST: usize = 20_000;
 const BYTES: usize = 8 << 20;
 
 impl Store<'_> {
-    /// What changed after a revision, each key once, as of the store's snapshot; after 0, everything. Ends early, without an error, where
-    /// nobody takes the rows any more.
+    /// What changed after a revision, each key once, as of the store's snapshot; after 0, everything. Only of keys that are in `below`. Ends
+    /// early, without an error, where nobody takes the rows any more.
     ///
     /// Says whether it told all that was deleted, too, which a store does not know that is compacted beyond `since`.
     pub async fn changes(&mut self, since: u64, out: &Out) -> Result<Deletions, Error> {
         let span = Span { since, revision: self.snapshot.revision };
+        let below = self.below.as_slice();
+        if below.is_empty() {
+            return Ok(Deletions::Told);
+        }
         match &mut self.reader {
-            Reader::Api(api) => api.changes(span, out).await,
+            Reader::Api(api) => api.changes(span, below, out).await,
             Reader::Sql(sql) => {
-                sql.changes(span, out).await?;
+                sql.changes(span, below, out).await?;
                 let is_kept = self.snapshot.compacted.is_some_and(|compacted| compacted <= since);
                 Ok(if is_kept { Deletions::Told } else { Deletions::Unknown })
             }
@@ -36,12 +40,12 @@ impl Store<'_> {
 }
 
 impl Sql<'_> {
-    async fn changes(&mut self, span: Span, out: &Out) -> Result<(), Error> {
+    async fn changes(&mut self, span: Span, below: &[String], out: &Out) -> Result<(), Error> {
         let seconds = self.seconds;
         let read = match &mut self.server {
-            Server::Postgres(connection, _) => read::postgres(connection, span, out).await,
-            Server::Mysql(connection, _) => read::mysql(connection, span, out).await,
-            Server::Sqlite(..) => return self.pages(span, out).await,
+            Server::Postgres(connection, _) => read::postgres(connection, span, below, out).await,
+            Server::Mysql(connection, _) => read::mysql(connection, span, below, out).await,
+            Server::Sqlite(..) => return self.pages(span, below, out).await,
         };
         match read {
             Ok(()) | Err(ReadError::Gone(_)) => Ok(()),
@@ -51,12 +55,12 @@ impl Sql<'_> {
 
     /// The same of a file on the host, whose answers come whole. Pages are no one transaction: what was rewritten meanwhile is read as it was
     /// as long as it is kept, and that it is makes sure of at the end.
-    async fn pages(&mut self, span: Span, out: &Out) -> Result<(), Error> {
+    async fn pages(&mut self, span: Span, below: &[String], out: &Out) -> Result<(), Error> {
         let (mut from, mut limit) = (ROOT.to_owned(), PAGE);
         let mut batch = Batch::new(out);
         loop {
             let (mut found, mut size) = (Vec::new(), 0);
-            self.each(read::page(span, &from, limit, "HEX(kine.value)"), |row| {
+            self.each(read::page(span, below, &from, limit, "HEX(kine.value)"), |row| {
                 let value = bytes(cell(row, 6));
                 size += value.len();
                 let numbers = [1, 2, 3, 4, 5].map(|at| number(row, at));
@@ -92,12 +96,13 @@ impl Sql<'_> {
 
 impl Api<'_> {
     /// Leases of etcd's have names, and what they are of is asked for; what kine calls one is the time itself.
-    async fn changes(&self, span: Span, out: &Out) -> Result<Deletions, Error> {
+    async fn changes(&self, span: Span, below: &[String], out: &Out) -> Result<Deletions, Error> {
         let mut batch = Batch::new(out);
         if span.since > 0 {
             let delta = delta::since(self.host, &self.endpoint, span.since, self.seconds).await;
             if let Delta::Since(changes) = delta.map_err(|error| self.failed(error))? {
-                for change in changes {
+                let is_below = |change: &Change| below.iter().any(|prefix| change.key().starts_with(prefix));
+                for change in changes.into_iter().filter(is_below) {
                     if batch.push(change).await.is_err() {
                         return Ok(Deletions::Told);
                     }
@@ -108,32 +113,33 @@ impl Api<'_> {
         }
         let numbers = self.shared(span.revision).await?;
         let mut left = BTreeMap::new();
-        let taken = self
-            .each_page(ROOT, span.revision, false, async |pairs| {
-                let leases =
-                    pairs.iter().map(|pair| pair.lease).filter(|lease| *lease > 0 && !left.contains_key(lease));
-                let leases: BTreeSet<u64> = leases.collect();
-                let asked = probe::times_to_live(self.host, &self.endpoint, &leases, self.seconds).await;
-                left.extend(asked.map_err(|error| Some(self.failed(error)))?);
-                for pair in pairs.into_iter().filter(|pair| pair.mod_revision > span.since) {
-                    let key = text(&pair.key);
-                    let (created, revision) = numbers
-                        .get(&key)
-                        .map_or((pair.create_revision, pair.mod_revision), |revision| (*revision, *revision));
-                    let lease = left.get(&pair.lease).copied().unwrap_or_default();
-                    let row = Row { key, created, revision, lease, value: pair.value };
-                    batch.push(Change::Put(row)).await.map_err(|_| None)?;
-                }
-                Ok::<(), Option<Error>>(())
-            })
-            .await?;
-        match taken {
-            Ok(()) => {
-                let _taken = batch.end().await;
+        for prefix in below {
+            let taken = self
+                .each_page(prefix, span.revision, false, async |pairs| {
+                    let leases =
+                        pairs.iter().map(|pair| pair.lease).filter(|lease| *lease > 0 && !left.contains_key(lease));
+                    let leases: BTreeSet<u64> = leases.collect();
+                    let asked = probe::times_to_live(self.host, &self.endpoint, &leases, self.seconds).await;
+                    left.extend(asked.map_err(|error| Some(self.failed(error)))?);
+                    for pair in pairs.into_iter().filter(|pair| pair.mod_revision > span.since) {
+                        let key = text(&pair.key);
+                        let (created, revision) = numbers
+                            .get(&key)
+                            .map_or((pair.create_revision, pair.mod_revision), |revision| (*revision, *revision));
+                        let lease = left.get(&pair.lease).copied().unwrap_or_default();
+                        let row = Row { key, created, revision, lease, value: pair.value };
+                        batch.push(Change::Put(row)).await.map_err(|_| None)?;
+                    }
+                    Ok::<(), Option<Error>>(())
+                })
+                .await?;
+            match taken {
+                Ok(()) => {}
+                Err(Some(error)) => return Err(error),
+                Err(None) => return Ok(Deletions::Told),
             }
-            Err(Some(error)) => return Err(error),
-            Err(None) => {}
         }
+        let _taken = batch.end().await;
         Ok(if span.since > 0 { Deletions::Unknown } else { Deletions::Told })
     }
 

@@ -5,6 +5,8 @@
 //! until it has committed, a timer of its own puts the old files back at the end of the freeze's time, and so does every boot. Whatever ends
 //! in between, all API servers that run use one and the same store.
 
+pub mod deny;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

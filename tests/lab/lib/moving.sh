@@ -47,8 +47,8 @@ objects() {
 import json, sys
 for line in sys.stdin:
     for item in json.loads(line).get("items", []):
-        # The description that the cluster keeps of itself names the datastore.
-        if item["metadata"]["name"] == "etcdless": continue
+        # What the cluster and kubeadm keep of the cluster names the datastore.
+        if item["metadata"]["name"] in ("etcdless", "kubeadm-config"): continue
         # Those of verify, on their way out.
         if "etcdless-verify" in item["metadata"]["name"] + item["metadata"].get("namespace", ""): continue
         item["metadata"].pop("resourceVersion", None)
@@ -123,6 +123,7 @@ moved() {
   "$ETCDLESS" migrate "$@" --yes -v >"$work/moved" 2>"$work/debug" || { tail -n 30 "$work/debug" >&2; fail "migrate $*"; }
   say "$(grep -o 'the API was away.*' "$work/debug")"
 }
+ready() { k <<<'kubectl get --raw /readyz >/dev/null'; }
 # From now on everything is compared with what is there.
 remember() {
   objects >"$work/before"; containers >"$work/containers"; last=$(revision)

@@ -190,6 +190,17 @@ pub(crate) async fn compact(
     Err(ProbeError::Refused("somebody else compacts the store at this moment".into()))
 }
 
+/// Deletes keys, whether they are there or not.
+pub(crate) async fn delete(
+    host: &impl Query,
+    endpoint: &Endpoint,
+    keys: &[String],
+    seconds: u64,
+) -> Result<(), ProbeError> {
+    let requests: Vec<_> = keys.iter().map(|key| ("KV/Txn", frame::delete(key.as_bytes()))).collect();
+    calls(host, endpoint, &requests, seconds).await.map(drop)
+}
+
 /// The seconds that are left of each lease of etcd's, at least one: what has ended meanwhile takes its keys along very soon.
 /// kine gives leases no names; there it is the very number.
 pub async fn times_to_live(

@@ -78,8 +78,8 @@ fn top(revision: u64) -> Line<'static> {
 enum Content {
     /// No table of kine's.
     Nothing,
-    /// As many keys of an API server's.
-    Keys(u64),
+    /// As many keys of an API server's, and the newest revision.
+    Keys(u64, u64),
     /// What a copy wrote that was not finished.
     Unfinished,
 }
@@ -88,18 +88,21 @@ impl Sink {
     /// Why a server's store may not be filled: it holds what no unfinished copy left. Nothing is changed.
     pub async fn refusal(host: &Host, place: &Place) -> Result<Option<Failure>, explore::Error> {
         match Self::again(host, place).await? {
-            Some(mut sink) => sink.refused().await,
+            Some(mut sink) => sink.refused(None).await,
             None => Ok(None),
         }
     }
 
-    async fn refused(&mut self) -> Result<Option<Failure>, explore::Error> {
+    async fn refused(&mut self, unused: Option<u64>) -> Result<Option<Failure>, explore::Error> {
         let content = match &mut self.0 {
             Store::Postgres(connection, _) => postgres::content(connection).await,
             Store::Mysql(connection, _) => mysql::content(connection).await,
             Store::File(_) => Ok(Content::Nothing),
         };
-        let Content::Keys(keys @ 1..) = content.map_err(failed)? else { return Ok(None) };
+        let keys = match content.map_err(failed)? {
+            Content::Keys(keys @ 1.., newest) if unused != Some(newest) => keys,
+            _ => return Ok(None),
+        };
         let message = format!("the database is not empty: it holds {keys} keys of an API server's");
         let failure = Failure::new(Kind::Datastore, message)
             .hint("a store is only filled where it is empty; etcdless removes nobody's data")
@@ -110,8 +113,14 @@ impl Sink {
     /// Goes to a server's store, which must be empty, or hold only what a copy left that was not finished: that is removed. SQLite begins with
     /// a file of its own.
     pub async fn open(host: &Host, place: &Place) -> Result<Self, explore::Error> {
+        Self::anew(host, place, None).await
+    }
+
+    /// The same, where a copy may have been finished that nobody used: it is removed as long as nothing is in it above the revision that it was
+    /// finished at.
+    pub async fn anew(host: &Host, place: &Place, unused: Option<u64>) -> Result<Self, explore::Error> {
         let Some(mut sink) = Self::again(host, place).await? else { return Self::file().await };
-        if let Some(failure) = sink.refused().await? {
+        if let Some(failure) = sink.refused(unused).await? {
             return Err(explore::Error::Store(failure));
         }
         match &mut sink.0 {
@@ -187,8 +196,8 @@ impl Sink {
 
     async fn read(&mut self, span: Span, out: Out) -> Result<(), explore::Error> {
         let read = match &mut self.0 {
-            Store::Postgres(connection, _) => read::postgres(connection, span, &out).await,
-            Store::Mysql(connection, _) => read::mysql(connection, span, &out).await,
+            Store::Postgres(connection, _) => read::postgres(connection, span, &read::all(), &out).await,
+            Store::Mysql(connection, _) => read::mysql(connection, span, &read::all(), &out).await,
             Store::File(file) => read::sqlite(file.connection(), span, &out).await,
         };
         match read {

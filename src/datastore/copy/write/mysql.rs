@@ -23,9 +23,11 @@ pub(super) async fn content(connection: &mut MySqlConnection) -> Result<Content,
         [false, false] => Ok(Content::Nothing),
         [true, false] => {
             let [first, second] = BOOKKEEPING;
-            let count = "SELECT COUNT(*) FROM kine WHERE name NOT IN (?, ?)";
-            let keys: i64 = sqlx::query_scalar(count).bind(first).bind(second).fetch_one(connection).await?;
-            Ok(Content::Keys(keys.unsigned_abs()))
+            let count =
+                "SELECT COUNT(CASE WHEN name NOT IN (?, ?) THEN 1 END), CAST(COALESCE(MAX(id), 0) AS SIGNED) FROM kine";
+            let (keys, newest): (i64, i64) =
+                sqlx::query_as(count).bind(first).bind(second).fetch_one(connection).await?;
+            Ok(Content::Keys(keys.unsigned_abs(), newest.unsigned_abs()))
         }
     }
 }

@@ -21,9 +21,10 @@ pub(super) async fn content(connection: &mut PgConnection) -> Result<Content, sq
     if !has_kine {
         return Ok(Content::Nothing);
     }
-    let count = "SELECT count(*) FROM kine WHERE name <> ALL($1)";
-    let keys: i64 = sqlx::query_scalar(count).persistent(false).bind(&BOOKKEEPING[..]).fetch_one(connection).await?;
-    Ok(Content::Keys(keys.unsigned_abs()))
+    let count = "SELECT count(*) FILTER (WHERE name <> ALL($1)), coalesce(max(id), 0)::bigint FROM kine";
+    let (keys, newest): (i64, i64) =
+        sqlx::query_as(count).persistent(false).bind(&BOOKKEEPING[..]).fetch_one(connection).await?;
+    Ok(Content::Keys(keys.unsigned_abs(), newest.unsigned_abs()))
 }
 
 /// Makes kine's table where there is none, and empties it. A table in partitions keeps the numbers of its rows beside it.

@@ -6,6 +6,7 @@ staged | "on "* | '') ;;
   exit 1
   ;;
 esac
+[ ! -e /etc/systemd/system/etcdless-allow.service ] || "$1/allow" || exit
 systemctl disable etcdless-thaw.service 2>/dev/null || :
 rm -f /etc/systemd/system/etcdless-thaw.service /run/systemd/system/etcdless-thaw.timer
 systemctl daemon-reload

@@ -101,7 +101,10 @@ if [ -n "$changed" ]; then
   if [ -n "$units" ]; then
     systemctl daemon-reload
     for unit in $units; do
-      [ ! -e "/etc/systemd/system/$unit" ] || systemctl restart "$unit"
+      [ -e "/etc/systemd/system/$unit" ] || continue
+      # A store of its own that was not there before.
+      systemctl enable "$unit"
+      systemctl restart "$unit"
     done
   fi
 fi
@@ -126,3 +129,5 @@ is "on $to"
 [ ! -e /etc/kubernetes/manifests/etcd.yaml ] || rm -rf /var/lib/etcdless/etcd /var/lib/etcdless/etcd.unused
 systemctl disable etcdless-thaw.service 2>/dev/null || :
 systemctl stop etcdless-thaw.timer
+# What was denied for this time is allowed again, once the API server answers.
+[ ! -e /etc/systemd/system/etcdless-allow.service ] || systemctl start --no-block etcdless-allow.service || :
