@@ -4,6 +4,8 @@ mod etcd;
 mod shards;
 mod site;
 mod stores;
+mod switch;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,27 +15,22 @@ use std::time::{Duration, Instant};
 use self::shards::Split;
 use self::site::{Member, Site};
 use self::stores::Move;
+use self::wanted::Moved;
 use super::Ended;
 use super::session::{self, Interrupt};
 use super::{stores as access, verify};
 use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cli::{Migrate, Target};
-use crate::cluster::migration::{self, Backend};
+use crate::cluster::migration::Backend;
 use crate::cluster::node::Node;
-use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Datastore, Network, yaml};
-use crate::datastore::copy::read;
+use crate::config::{Cluster, Datastore, yaml};
 use crate::datastore::explore::foreign::{self, MANIFEST};
 use crate::datastore::explore::{self, Place as Where, ROOT};
 use crate::failure::{Failure, Kind};
-use crate::op::{File, Op};
-use crate::phase::artifacts::image_step;
-use crate::phase::migrate::{self, Change, Record, State, Which};
-use crate::phase::plan::{Plan, Selection};
-use crate::phase::preflight::Ignore;
+use crate::phase::migrate::{self, Record, Which};
+use crate::phase::plan::Plan;
 use crate::phase::runner::{self, Run};
-use crate::phase::survey::{Desired, Place, Surveyed};
 use crate::remote::Host;
 use crate::ui::{self, Event, Format, Ui};
 
@@ -88,23 +85,6 @@ struct Work<'a> {
     interrupt: &'a Arc<Interrupt>,
     id: String,
     began: Instant,
-}
-
-/// A store that is filled.
-struct Moved {
-    shard: String,
-    /// Its places among the stores of before, which it is filled from, and of after.
-    from: usize,
-    to: usize,
-    /// What the keys begin with that are copied.
-    below: Vec<String>,
-}
-
-/// What is to become of the cluster.
-struct Wanted {
-    desired: Desired,
-    /// By label: what is done before anything stops, and what the switch puts in place.
-    hosts: BTreeMap<String, (Plan, Change, &'static str)>,
 }
 
 impl Work<'_> {
@@ -202,156 +182,6 @@ impl Work<'_> {
         let rest = async |record: &mut Record| self.rest(&run, moving, Which::Old, record).await;
         self.switch((Which::New, Which::Old), rest, record, (&run, &sure), &old).await?;
         self.settle(&old).await
-    }
-
-    /// API servers stop, `rest` copies what is left and says how many keys changed, and they start on the other store.
-    async fn switch(
-        &self,
-        (serves, to): (Which, Which),
-        rest: impl AsyncFnOnce(&mut Record) -> Result<u64, Failure>,
-        mut record: Record,
-        (run, sure): (&Run, &Run),
-        cluster: &Cluster,
-    ) -> Result<(), Failure> {
-        self.busy(true);
-        let away = Instant::now();
-        let froze = async {
-            let plans = self.plans(|label| Ok(Some(migrate::freeze(label, serves, self.args.freeze, &self.id))))?;
-            self.each(run, |label| plans.get(label)).await?;
-            let changed = rest(&mut record).await?;
-            let first = self.site.first()?.config.label();
-            let held = self.plans(|label| Ok((label != first).then(|| migrate::hold(label, &self.id))))?;
-            self.each(run, |label| held.get(label)).await?;
-            Ok::<u64, Failure>(changed)
-        };
-        let changed = match froze.await {
-            Ok(changed) => changed,
-            Err(failure) => {
-                self.ui.note(None, "the store that served serves again");
-                self.thaw_to(serves).await?;
-                return Err(failure.hint("run the same command again: it begins anew, and removes nothing that served"));
-            }
-        };
-        let first = self.site.first()?;
-        let committed = migrate::commit(&first.config.label(), to, &first.address(cluster)?, &self.id);
-        self.on(sure, first, &committed).await.map_err(|failure| {
-            failure.hint(match shards::goes_back(&record, State::Committed(to)) {
-                Ok(()) => "`etcdless migrate --rollback` goes back",
-                Err(_) => "the same command again goes on",
-            })
-        })?;
-        let seconds = away.elapsed().as_secs_f64();
-        let keys = if changed == 1 { "1 key".into() } else { format!("{changed} keys") };
-        self.ui.note(None, format!("the API was away for {seconds:.1} s; {keys} had changed since the first copy"));
-        self.follow(sure, to, cluster).await
-    }
-
-    /// What changed in stores since the last time, and files to where the switch takes them from.
-    async fn rest(&self, run: &Run, mut moving: Vec<Move<'_>>, to: Which, record: &mut Record) -> Result<u64, Failure> {
-        record.begins.clear();
-        let mut changed = 0;
-        for one in &mut moving {
-            let (begins, keys) = one.rest().await?;
-            record.begins.push((one.shard.clone(), begins));
-            changed += keys;
-        }
-        // First what they begin with is known, so that a store that is ready, and is never used, is known as our own.
-        self.note(run, record).await?;
-        for (one, (_, begins)) in moving.into_iter().zip(&record.begins) {
-            one.end(*begins, to).await?;
-        }
-        Ok(changed)
-    }
-
-    /// The stores that an earlier run to the same description made ready and never used, with what they begin at.
-    fn filled(&self, new: &str) -> Vec<(String, u64)> {
-        let records = self.site.planes.iter().filter_map(|member| member.seen.record.as_ref());
-        records.filter(|record| record.new == new).flat_map(|record| record.begins.clone()).collect()
-    }
-
-    /// All control planes know what the migration is about.
-    async fn note(&self, run: &Run, record: &Record) -> Result<(), Failure> {
-        let noted = self.plans(|label| migrate::noted(label, record).map(Some))?;
-        self.each(run, |label| noted.get(label)).await
-    }
-
-    /// The other control planes go where the first is.
-    async fn follow(&self, sure: &Run, to: Which, cluster: &Cluster) -> Result<(), Failure> {
-        for member in self.site.planes.iter().skip(1) {
-            let plan = migrate::follow(&member.config.label(), to, &member.address(cluster)?, &self.id);
-            self.on(sure, member, &plan).await?;
-        }
-        Ok(())
-    }
-
-    /// Whatever was cut off is brought to an end. What the cut off migration is about, where it is the one to `new` and needs only its end.
-    async fn resume(&self, new: &str) -> Result<Option<Record>, Failure> {
-        let first = self.site.first()?;
-        let sure = self.run(Arc::default());
-        match first.seen.state {
-            State::None | State::Staged => Ok(None),
-            State::On(Which::Old) if self.site.planes.iter().all(|member| member.seen.state == first.seen.state) => {
-                Ok(None)
-            }
-            State::Committed(Which::New) | State::On(Which::New) if self.args.dry_run => {
-                Err(Failure::new(Kind::Usage, "the last migration is not finished")
-                    .hint("the same command without --dry-run goes on with it"))
-            }
-            State::Committed(Which::New) | State::On(Which::New) => {
-                let record = self.record()?;
-                if record.new != new {
-                    return Err(Failure::new(Kind::Usage, "the last migration is not finished")
-                        .hint("`etcdless migrate --finish` forgets the way back, --rollback takes it"));
-                }
-                let cluster = self.moved()?;
-                let committed = migrate::commit(&first.config.label(), Which::New, &first.address(&cluster)?, &self.id);
-                self.on(&sure, first, &committed).await?;
-                self.follow(&sure, Which::New, &cluster).await?;
-                Ok(Some(record))
-            }
-            _ => {
-                self.thaw().await?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Where a switch was cut off, all control planes go to the store that it left serving. Which that is.
-    async fn thaw(&self) -> Result<Which, Failure> {
-        let states: Vec<State> = self.site.planes.iter().map(|member| member.seen.state).collect();
-        let (serves, is_calm) = migrate::serves(&states);
-        match is_calm {
-            true => Ok(serves),
-            false if self.args.dry_run => Err(Failure::new(Kind::Unhealthy, "a migration was cut off here")
-                .hint("the same command without --dry-run goes on with it")),
-            false => self.thaw_to(serves).await.map(|()| serves),
-        }
-    }
-
-    /// All control planes go back to the store that served; the first decides here, too.
-    async fn thaw_to(&self, serves: Which) -> Result<(), Failure> {
-        let sure = self.run(Arc::default());
-        // What a migration that never got as far as a record was about is not needed here.
-        let cluster = self.moved()?;
-        for member in &self.site.planes {
-            let plan = migrate::follow(&member.config.label(), serves, &member.address(&cluster)?, &self.id);
-            self.on(&sure, member, &plan).await?;
-        }
-        Ok(())
-    }
-
-    /// The description of the cluster that moves, on whichever side of the migration it has one.
-    fn moved(&self) -> Result<Cluster, Failure> {
-        if let Some(kept) = &self.site.kept {
-            return Ok(kept.clone());
-        }
-        let record = self.site.planes.iter().find_map(|member| member.seen.record.clone());
-        let text = record.map(|record| if record.new.is_empty() { record.old } else { record.new });
-        match (text, &self.site.to) {
-            (Some(text), _) => parse(&text),
-            (None, Some(to)) => Ok(to.clone()),
-            (None, None) => Err(Failure::new(Kind::Config, "there is no description of the cluster")),
-        }
     }
 
     /// What is copied while the cluster runs is in nobody's way: it may be left at any moment. What changes hosts is brought to an end.
@@ -453,70 +283,6 @@ impl Work<'_> {
         self.site.kept.as_ref().map_or_else(|| Ok(String::new()), written)
     }
 
-    /// The description of the cluster as it shall be.
-    fn wanted(&self, to: Option<Cluster>) -> Result<Cluster, Failure> {
-        let new = match (to, &self.site.kept) {
-            (Some(new), Some(kept)) => {
-                let labels = |cluster: &Cluster| {
-                    let nodes = cluster.spec.hosts.iter().filter(|host| host.role.is_node());
-                    nodes.map(|host| host.address.to_string()).collect::<std::collections::BTreeSet<_>>()
-                };
-                let same = new.metadata.name == kept.metadata.name
-                    && labels(&new) == labels(kept)
-                    && new.spec.kine.placement == kept.spec.kine.placement
-                    && new.spec.kine.listen == kept.spec.kine.listen;
-                if !same {
-                    return Err(Failure::new(Kind::Config, "the cluster that --to describes is another one than this")
-                        .hint("only `datastore` and shards may differ: name, hosts and kine stay as they are"));
-                }
-                Split::of(kept, &new)?;
-                let (has, gets) = (format!("{:?}", kept.endpoint()), format!("{:?}", new.endpoint()));
-                if has != gets {
-                    let endpoint = yaml::to_string(&kept.endpoint()).unwrap_or_default();
-                    let endpoint = endpoint.trim().replace('\n', " ");
-                    return Err(Failure::new(
-                        Kind::Config,
-                        "the cluster that --to describes has another endpoint than this",
-                    )
-                    .hint("what an endpoint is by default depends on the datastore")
-                    .hint(format!("write the one that it has into the file: spec.endpoint: {{ {endpoint} }}")));
-                }
-                new
-            }
-            (Some(new), None) => new,
-            (None, Some(kept)) => {
-                let mut new = kept.clone();
-                new.spec.endpoint = Some(kept.endpoint());
-                new.spec.datastore = Datastore::Sqlite(Default::default());
-                new
-            }
-            (None, None) => {
-                return Err(Failure::new(
-                    Kind::Usage,
-                    "the cluster is not one that etcdless built, and --to names no file",
-                )
-                .hint("etcdless adopt HOST -o cluster.yaml writes one"));
-            }
-        };
-        let planes = new.spec.hosts.iter().filter(|host| host.role.is_control_plane()).count();
-        let is_file = new.datastores().any(|(_, datastore)| matches!(datastore, Datastore::Sqlite(_)));
-        if planes > 1 && is_file {
-            return Err(Failure::new(
-                Kind::Config,
-                format!("SQLite is a file on one host, and there are {planes} control planes"),
-            )
-            .hint("name a database server that all of them reach"));
-        }
-        if new.spec.kine.placement == crate::config::Placement::Sidecar {
-            return Err(Failure::new(
-                Kind::Config,
-                "kine runs beside the API server in its Pod, which cannot be moved yet",
-            )
-            .hint("a cluster with kine.placement staticPod or systemd can"));
-        }
-        Ok(new)
-    }
-
     /// Where the data is now.
     async fn places(&self) -> Result<Vec<Where>, Failure> {
         let first = self.site.first()?;
@@ -533,118 +299,6 @@ impl Work<'_> {
             Failure::new(Kind::Unhealthy, format!("{MANIFEST} of {} is of no use: {why}", first.config.label()))
                 .hint("name a control plane whose API server runs")
         })
-    }
-
-    /// What a description has besides what the cluster has; nothing where shards stay as they are.
-    fn split_to(&self, new: &Cluster) -> Result<Option<Split>, Failure> {
-        Ok(self.site.kept.as_ref().map(|kept| Split::of(kept, new)).transpose()?.flatten())
-    }
-
-    /// Which stores move.
-    fn moves(&self, new: &Cluster, old: &[Where]) -> Result<Vec<Moved>, Failure> {
-        if let Some(split) = self.split_to(new)? {
-            return Ok(split.moves(new));
-        }
-        let stores: Vec<(String, String)> =
-            new.datastores().map(|(shard, store)| (shard.to_owned(), format!("{store:?}"))).collect();
-        if stores.len() != old.len() {
-            return Err(Failure::new(
-                Kind::Config,
-                format!("the cluster has {} stores, and is to have {}", old.len(), stores.len()),
-            )
-            .hint("shards stay as they are while a cluster moves"));
-        }
-        let before: Vec<String> =
-            self.site.kept.iter().flat_map(|kept| kept.datastores().map(|(_, store)| format!("{store:?}"))).collect();
-        let moves: Vec<_> = stores
-            .into_iter()
-            .enumerate()
-            .filter(|(at, (_, store))| before.get(*at) != Some(store))
-            .map(|(at, (shard, _))| Moved { shard, from: at, to: at, below: read::all() })
-            .collect();
-        match moves.is_empty() {
-            true => Err(Failure::new(Kind::Usage, "the cluster is on that store already")
-                .hint("--to names the one that it shall have")),
-            false => Ok(moves),
-        }
-    }
-
-    /// What the hosts are to have, and which of it waits for the switch.
-    async fn survey(&self, new: Cluster) -> Result<Wanted, Failure> {
-        let (is_ours, is_split) = (self.site.kept.is_some(), self.split_to(&new)?.is_some());
-        let phases: &[&str] = if is_ours {
-            &["datastore", "kine", "control-plane"]
-        } else {
-            &["artifacts", "datastore", "kine", "control-plane"]
-        };
-        let desired = self.desired(new, phases)?;
-        let surveyed = self.surveyed(&desired).await?;
-        let image = image_step(&crate::artifact::catalogue::kine_image(&desired.cluster));
-        let mut hosts = BTreeMap::new();
-        for seen in surveyed.hosts {
-            let (mut plan, mut change) = (seen.plan, Change::default());
-            plan.steps.retain(|planned| {
-                let id = planned.step.id.as_str();
-                match &planned.step.op {
-                    Op::File(file) if planned.step.phase() == "kine" || id == "control-plane/record" => {
-                        // All of kine's, since every kine stops for the switch.
-                        change.files.push(file.clone());
-                        false
-                    }
-                    Op::Directory { .. } | Op::Certificates { .. } | Op::Install { .. }
-                        if planned.step.phase() == "kine" =>
-                    {
-                        true
-                    }
-                    _ => planned.step.phase() == "datastore" || id == image || id == "artifacts/kine",
-                }
-            });
-            plan.steps.iter_mut().for_each(|planned| planned.step.after_on.clear());
-            let member = self.site.members().find(|member| member.config.label() == seen.node.label);
-            if let Some(member) = member.filter(|member| member.config.role.is_control_plane()) {
-                if !is_ours || is_split {
-                    self.manifest(member, &desired.cluster, &mut change)?;
-                }
-                if !is_ours {
-                    change.absent.insert(ETCD.to_owned());
-                }
-            }
-            hosts.insert(seen.node.label.clone(), (plan, change, seen.node.arch));
-        }
-        Ok(Wanted { desired, hosts })
-    }
-
-    /// The API server is told of other stores than it has.
-    fn manifest(&self, member: &Member, new: &Cluster, change: &mut Change) -> Result<(), Failure> {
-        let manifest = member.facts.texts.get(MANIFEST).map(String::as_str).unwrap_or_default();
-        let text = migration::manifest(manifest, &Backend::kine(new)).map_err(|why| {
-            Failure::new(Kind::Unhealthy, format!("{MANIFEST} of {} cannot be changed: {why}", member.config.label()))
-        })?;
-        change.files.push(File::new(MANIFEST, 0o600, text));
-        Ok(())
-    }
-
-    fn desired(&self, cluster: Cluster, phases: &[&str]) -> Result<Desired, Failure> {
-        Ok(Desired {
-            credentials: Credentials::of_all(&cluster)?,
-            manifest: matches!(cluster.spec.network, Network::Manifest(_)).then(String::new),
-            assets: Assets::load(None)?,
-            scripts: BTreeMap::new(),
-            selection: Selection { only: phases.iter().map(ToString::to_string).collect(), ..Selection::default() },
-            ignore: Ignore::parse(&[])?,
-            supply: Supply::Sources(cluster.spec.artifacts.clone()),
-            restored: Vec::new(),
-            run: self.id.clone(),
-            cluster,
-        })
-    }
-
-    async fn surveyed(&self, desired: &Desired) -> Result<Surveyed, Failure> {
-        let labels: Vec<String> = desired.cluster.spec.hosts.iter().map(crate::config::Host::label).collect();
-        let members = self.site.members().filter(|member| labels.contains(&member.config.label()));
-        let places: Vec<Place<'_, Host>> =
-            members.map(|member| Place { host: &member.host, config: &member.config }).collect();
-        desired.survey(&places).await
     }
 
     /// How much there is, and what will be away for how long: each store, what of it moves, and where to.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::site::Member;
 use super::stores::{self, Move};
-use super::{MANIFEST, Moved, Work, parse, written};
+use super::wanted::Moved;
+use super::{MANIFEST, Work, parse, written};
 use crate::commands::progress::Progress;
 use crate::commands::{session, stores as access};
 use crate::config::{Cluster, Shard};
