@@ -36,7 +36,7 @@ init() {
 
 # on NAME COMMAND...: as root on a host.
 on() { lab ssh "$@"; }
-kubectl_on() { local name=$1; shift; on "$name" /usr/local/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
+kubectl_on() { local name=$1; shift; on "$name" kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
 
 # until_true SECONDS COMMAND...: polls.
 until_true() {
