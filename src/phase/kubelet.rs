@@ -7,6 +7,9 @@ use crate::config::Placement;
 use crate::failure::Failure;
 use crate::op::{File, Op, Script};
 
+/// The step by which a control plane's journal tells that etcdless built it.
+pub const CERTIFICATES: &str = "kubelet/certificates";
+
 /// What this phase wants on a host.
 pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let document = document(context)?;
@@ -14,7 +17,7 @@ pub fn steps(context: &Context<'_>) -> Result<Vec<Step>, Failure> {
     let config = Step::new("kubelet/config", "write kubeadm's configuration", Op::File(document));
     let authorities = authorities(context);
     let mut certificates = kubeadm_step(
-        "kubelet/certificates",
+        CERTIFICATES,
         "make certificates and kubeconfigs",
         include_str!("scripts/certificates.sh"),
         &["/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/admin.conf"],

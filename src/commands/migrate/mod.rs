@@ -194,8 +194,8 @@ impl Work<'_> {
         let sure = self.run(Arc::default());
         self.interrupt.applied.store(true, Ordering::Relaxed);
         let first = self.site.first()?;
-        match self.site.kept {
-            Some(_) => {
+        match self.site.is_built() {
+            true => {
                 // What kubeadm is told names shards.
                 let desired = self.desired(cluster.clone(), &["datastore", "kubelet", "kine", "control-plane"])?;
                 let surveyed = self.surveyed(&desired).await?;
@@ -203,7 +203,7 @@ impl Work<'_> {
                     surveyed.hosts.into_iter().map(|seen| (seen.node.label.clone(), seen.plan)).collect();
                 self.each(&sure, |label| plans.get(label)).await?;
             }
-            None => self.configure(&sure, &Backend::kine(cluster)).await?,
+            false => self.configure(&sure, &Backend::kine(cluster)).await?,
         }
         let node = Node::new(cluster, &first.config, &first.facts)
             .ok_or_else(|| Failure::new(Kind::Unhealthy, format!("{} has no usable address", first.config.label())))?;

@@ -10,6 +10,7 @@ use crate::datastore::explore::foreign::MANIFEST;
 use crate::facts::{Facts, Probes};
 use crate::failure::{Failure, Kind};
 use crate::phase::control_plane::RECORD;
+use crate::phase::kubelet::CERTIFICATES;
 use crate::phase::migrate::{self, Seen};
 use crate::remote::{Host, Query};
 use crate::ui::Ui;
@@ -84,6 +85,12 @@ impl Site {
     /// The control plane that decides.
     pub(super) fn first(&self) -> Result<&Member, Failure> {
         self.planes.first().ok_or_else(|| Failure::new(Kind::Config, "there is no control plane in the description"))
+    }
+
+    /// Whether etcdless built the cluster, and not only moved it: else nothing but its store is etcdless's.
+    pub(super) fn is_built(&self) -> bool {
+        let is_built = |member: &Member| member.facts.journal.steps.contains_key(CERTIFICATES);
+        self.kept.is_some() && self.planes.first().is_some_and(is_built)
     }
 
     /// All hosts, control planes first.

@@ -138,7 +138,7 @@ impl Work<'_> {
 
     /// What the hosts are to have, and which of it waits for the switch.
     pub(super) async fn survey(&self, new: Cluster) -> Result<Wanted, Failure> {
-        let (is_ours, is_split) = (self.site.kept.is_some(), self.split_to(&new)?.is_some());
+        let (is_ours, is_split) = (self.site.is_built(), self.split_to(&new)?.is_some());
         let phases: &[&str] = if is_ours {
             &["datastore", "kine", "control-plane"]
         } else {
