@@ -204,6 +204,8 @@ impl Work<'_> {
         let mut into =
             Etcd::open(&first.host, endpoint.clone(), CALL).await.map_err(|error| failed(copy::etcd::failed(error)))?;
         let place = explore::etcd(endpoint);
+        // Whoever watches a revision that is yet to come waits for it.
+        above(newest, place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision)?;
 
         let (mut since, mut digest) = (Vec::new(), Digest::default());
         for one in old {
@@ -300,6 +302,7 @@ impl Work<'_> {
         }
         same(expected, self.changed_in_etcd(&endpoint, filled.revision).await?)?;
         let revision = place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision;
+        above(filled.revision, revision)?;
         record.begins = vec![(crate::config::MAIN.to_owned(), revision)];
         self.note(run, record).await?;
         Ok(lates.iter().map(Late::keys).sum())
@@ -360,6 +363,16 @@ fn image(manifest: &str) -> Result<String, Failure> {
     let pod: serde_json::Value = yaml::from_go(manifest).unwrap_or_default();
     let image = pod["spec"]["containers"][0]["image"].as_str();
     image.map(str::to_owned).ok_or_else(|| Failure::new(Kind::Unhealthy, "etcd's manifest names no image"))
+}
+
+fn above(seen: u64, revision: u64) -> Result<(), Failure> {
+    match revision >= seen {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Kind::Datastore,
+            format!("etcd is at revision {revision}, and the cluster has seen {seen}"),
+        )),
+    }
 }
 
 fn same(expected: Digest, found: Digest) -> Result<(), Failure> {

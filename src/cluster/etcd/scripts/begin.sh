@@ -14,7 +14,8 @@ start() {
         etcd --name=copy --data-dir="$folder/data" --listen-client-urls="unix://$folder/etcd.sock" --listen-peer-urls=unix:///peers \
         --advertise-client-urls=http://localhost:2379 --unsafe-no-fsync --quota-backend-bytes=8589934592 --log-level=warn
     tries=300
-    until [ -S "$folder/etcd.sock" ]; do
+    # The socket is there before etcd is: one that is ended so early leaves a file without anything in it.
+    until curl -fs --noproxy '*' --max-time 2 -o /dev/null --unix-socket "$folder/etcd.sock" http://localhost/health; do
         tries=$((tries - 1))
         if [ "$tries" -eq 0 ] || ! runs; then
             tail -n 5 "$folder/log" >&2
@@ -45,17 +46,18 @@ done
 ended
 mv "$folder/data/member/snap/db" "$folder/empty.db"
 rm -rf "$folder/data"
-# Images of etcd before 3.6 have it as a part of etcdctl.
-for program in etcdutl etcdctl; do
+restore() {
     ctr run --rm --mount "type=bind,src=$folder,dst=$folder,options=rbind:rw" "$image" "$name" \
-        $program snapshot restore "$folder/empty.db" --skip-hash-check=true --data-dir "$folder/data" --name copy \
-        --initial-cluster copy=http://localhost:2380 --bump-revision "$revision" --mark-compacted >"$folder/log" 2>&1 && break
+        "$1" snapshot restore "$folder/empty.db" --skip-hash-check=true --data-dir "$folder/data" --name copy \
+        --initial-cluster copy=http://localhost:2380 --bump-revision "$revision" --mark-compacted >"$folder/log" 2>&1
+}
+# Images of etcd before 3.6 have it as a part of etcdctl.
+if ! restore etcdutl; then
     ctr container rm "$name" >/dev/null 2>&1 || true
-    grep -q 'executable file not found' "$folder/log" || break
-done
-if ! [ -d "$folder/data/member" ]; then
-    tail -n 5 "$folder/log" >&2
-    exit 1
+    if ! grep -q 'executable file not found' "$folder/log" || ! restore etcdctl; then
+        tail -n 5 "$folder/log" >&2
+        exit 1
+    fi
 fi
 rm "$folder/empty.db"
 start

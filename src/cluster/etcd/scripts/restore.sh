@@ -22,17 +22,19 @@ elif [ -n "$(ls -A "$data" 2>/dev/null)" ]; then
 fi
 ctr() { command ctr --namespace k8s.io "$@"; }
 rm -rf "$folder/restored"
-# Images of etcd before 3.6 have it as a part of etcdctl.
-for program in etcdutl etcdctl; do
-    ctr container rm etcdless-restore >/dev/null 2>&1 || true
+restore() {
     ctr run --rm --mount "type=bind,src=$folder,dst=$folder,options=rbind:rw" "$image" etcdless-restore \
-        $program snapshot restore "$folder/store.db" --skip-hash-check=true --data-dir "$folder/restored" --name "$name" \
-        --initial-cluster "$members" --initial-advertise-peer-urls "$peer" >"$folder/log" 2>&1 && break
-    grep -q 'executable file not found' "$folder/log" || break
-done
-if ! [ -d "$folder/restored/member" ]; then
-    tail -n 5 "$folder/log" >&2
-    exit 1
+        "$1" snapshot restore "$folder/store.db" --skip-hash-check=true --data-dir "$folder/restored" --name "$name" \
+        --initial-cluster "$members" --initial-advertise-peer-urls "$peer" >"$folder/log" 2>&1
+}
+ctr container rm etcdless-restore >/dev/null 2>&1 || true
+# Images of etcd before 3.6 have it as a part of etcdctl.
+if ! restore etcdutl; then
+    ctr container rm etcdless-restore >/dev/null 2>&1 || true
+    if ! grep -q 'executable file not found' "$folder/log" || ! restore etcdctl; then
+        tail -n 5 "$folder/log" >&2
+        exit 1
+    fi
 fi
 : >"$unused"
 mkdir -p "$data"
