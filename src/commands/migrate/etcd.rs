@@ -87,9 +87,8 @@ impl Work<'_> {
 
     /// The etcd that the cluster came from serves again, with what was written since.
     pub(super) async fn back_to_etcd(&self, record: Record) -> Result<(), Failure> {
-        let first = self.site.first()?;
         let kept = parse(&record.new)?;
-        let manifest = self.answer(&format!("cat {FOLDER}/old{MANIFEST}")).await.map_err(|_| {
+        let manifest = self.answer("cat -- \"$1\"", vec![format!("{FOLDER}/old{MANIFEST}")]).await.map_err(|_| {
             Failure::new(Kind::Usage, "the etcd that this cluster came from did not run on its control planes")
                 .hint(format!("what it held is as the cluster left it; its manifests are in {FOLDER}/old"))
         })?;
@@ -106,7 +105,6 @@ impl Work<'_> {
         let pulled = self.plans(|label| Ok(Some(migrate::etcd_ready(label, &image, None))))?;
         self.each(&run, |label| pulled.get(label)).await?;
         self.busy(false);
-        debug_assert_eq!(first.seen.record.as_ref(), Some(&record));
         self.go((Which::New, Which::Old), &old, (&members, &image), record, &kept).await
     }
 
@@ -333,15 +331,10 @@ impl Work<'_> {
         progress.end(work.await.map_err(|error| failed(error, &first.config)))
     }
 
-    /// What a command on the first control plane prints.
-    async fn answer(&self, script: &str) -> Result<String, Failure> {
+    /// What a script on the first control plane prints.
+    async fn answer(&self, script: &'static str, args: Vec<String>) -> Result<String, Failure> {
         let first = self.site.first()?;
-        let question = Question {
-            script: "eval \"$1\"",
-            args: vec![script.to_owned()],
-            input: Vec::new(),
-            deadline: Duration::from_secs(60),
-        };
+        let question = Question { script, args, input: Vec::new(), deadline: Duration::from_secs(60) };
         let answer = first.host.ask(question).await.map_err(|error| session::unreachable(&error, &first.config))?;
         match answer.status {
             0 => Ok(String::from_utf8_lossy(&answer.stdout).into_owned()),
@@ -353,7 +346,7 @@ impl Work<'_> {
     pub(super) async fn configuration(&self, backend: &Backend) -> Result<String, Failure> {
         let script = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get configmap kubeadm-config -o \
                       'jsonpath={.data.ClusterConfiguration}'";
-        migration::configuration(&self.answer(script).await?, backend)
+        migration::configuration(&self.answer(script, Vec::new()).await?, backend)
             .map_err(|why| Failure::new(Kind::Unhealthy, format!("kubeadm-config in kube-system is of no use: {why}")))
     }
 }
