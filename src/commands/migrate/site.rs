@@ -46,10 +46,11 @@ impl Site {
         let known = match &kept {
             Some(kept) => Some(kept.clone()),
             // On etcd it has none, but a migration that is not finished has.
-            None => match migrate::look(&host, &config.label()).await?.record.filter(|record| !record.old.is_empty()) {
-                Some(record) => Some(load::parse("what the migration keeps", &record.old)?),
-                None => None,
-            },
+            None => {
+                let record = migrate::look(&host, &config.label()).await?.record;
+                let text = record.map(|record| if record.old.is_empty() { record.new } else { record.old });
+                text.map(|text| load::parse("what the migration keeps", &text)).transpose()?
+            }
         };
         drop(host);
         let by_login = |cluster: &Cluster| {
