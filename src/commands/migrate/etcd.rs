@@ -56,7 +56,7 @@ impl Work<'_> {
         })?;
         let old = self.places().await?;
         let (members, all) = (self.etcd_members(kept)?, copy::read::all());
-        self.tell(old.iter().map(|place| (place, &all[..], "etcd".to_owned()))).await?;
+        self.tell(old.iter().map(|place| (place.shard.as_str(), place, &all[..], "etcd".to_owned()))).await?;
         if self.args.dry_run {
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl Work<'_> {
         let image = image(&manifest)?;
         let old = self.places().await?;
         let (members, all) = (self.etcd_members(&kept)?, copy::read::all());
-        self.tell(old.iter().map(|place| (place, &all[..], "etcd".to_owned()))).await?;
+        self.tell(old.iter().map(|place| (place.shard.as_str(), place, &all[..], "etcd".to_owned()))).await?;
         if self.args.dry_run {
             return Ok(());
         }

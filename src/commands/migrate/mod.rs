@@ -101,7 +101,9 @@ impl Work<'_> {
         let new = &wanted.desired.cluster;
         let moves = self.moves(new, &old)?;
         let names: Vec<String> = new.datastores().map(|(_, store)| named(store)).collect();
-        let told = moves.iter().map(|moved| (&old[moved.from], &moved.below[..], names[moved.to].clone()));
+        let told = moves
+            .iter()
+            .map(|moved| (moved.shard.as_str(), &old[moved.from], &moved.below[..], names[moved.to].clone()));
         self.tell(told).await?;
         split.iter().flat_map(Split::told).for_each(|line| self.ui.note(None, line));
         if self.args.dry_run {
@@ -302,9 +304,9 @@ impl Work<'_> {
     }
 
     /// How much there is, and what will be away for how long: each store, what of it moves, and where to.
-    async fn tell(&self, moves: impl Iterator<Item = (&Where, &[String], String)>) -> Result<(), Failure> {
+    async fn tell(&self, moves: impl Iterator<Item = (&str, &Where, &[String], String)>) -> Result<(), Failure> {
         let first = self.site.first()?;
-        for (from, below, to) in moves.filter(|(_, below, _)| !below.is_empty()) {
+        for (shard, from, below, to) in moves.filter(|(_, _, below, _)| !below.is_empty()) {
             let failed = |error| stores::failed(error, &first.config);
             let mut store = from.open(&first.host, COUNTING).await.map_err(failed)?;
             let (keys, bytes) = store
@@ -317,8 +319,7 @@ impl Work<'_> {
             self.ui.note(
                 None,
                 format!(
-                    "{}: {keys} keys, {:.1} MiB, from {} to {to}, copied while the cluster runs",
-                    from.shard,
+                    "{shard}: {keys} keys, {:.1} MiB, from {} to {to}, copied while the cluster runs",
                     bytes as f64 / 1048576.0,
                     store.engine
                 ),
