@@ -46,16 +46,12 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     session::under_ui(args.show, |ui, interrupt| async move {
         let supply = session::supply(&ui, &cluster).await?;
         let desired = Desired {
-            cluster,
             assets,
-            credentials,
             manifest,
             scripts,
-            selection,
             ignore,
             supply,
-            restored: Vec::new(),
-            run,
+            ..Desired::new(cluster, credentials, selection, run)?
         };
         let Init { target, dry_run, no_kubeconfig, pace, .. } = args;
         let merges = !no_kubeconfig && args.only.is_empty();

@@ -68,16 +68,12 @@ impl Plan {
         let run = session::run_id();
         let supply = session::supply(&ui, &cluster).await?;
         let desired = Desired {
-            cluster,
             assets,
-            credentials,
             manifest,
             scripts,
-            selection,
             ignore,
             supply,
-            restored: Vec::new(),
-            run,
+            ..Desired::new(cluster, credentials, selection, run)?
         };
         let (dry_run, pace) = (args.dry_run, args.pace);
         Work {

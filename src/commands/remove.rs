@@ -1,21 +1,17 @@
 //! `remove`: one node leaves. It is drained, its host taken apart, its Node deleted, and the hosts that stay forget it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Ended;
 use super::session::{self, Interrupt};
-use crate::artifact::supply::Supply;
-use crate::assets::Assets;
 use crate::cli::{Remove, Target};
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Host as HostConfig, Network, Role};
+use crate::config::{Cluster, Host as HostConfig, Role};
 use crate::facts::Probes;
 use crate::failure::{Failure, Kind};
 use crate::phase::plan::{Plan, Selection};
-use crate::phase::preflight::Ignore;
 use crate::phase::remove::{self, Leaving};
 use crate::phase::reset::{self, Data, Purpose, Subject};
 use crate::phase::runner::{self, Run};
@@ -117,18 +113,8 @@ async fn reach(
 /// What the hosts that stay should be told. Nothing of the stores is asked or changed, so nobody needs to let us into them.
 fn desired(staying: Cluster) -> Result<Desired, Failure> {
     let only = ["endpoint", "control-plane", "datastore"].map(str::to_owned).to_vec();
-    Ok(Desired {
-        credentials: Credentials::placeholders(&staying),
-        manifest: matches!(staying.spec.network, Network::Manifest(_)).then(String::new),
-        assets: Assets::load(None)?,
-        scripts: BTreeMap::new(),
-        selection: Selection { only, ..Selection::default() },
-        ignore: Ignore::parse(&[])?,
-        supply: Supply::Sources(staying.spec.artifacts.clone()),
-        restored: Vec::new(),
-        run: session::run_id(),
-        cluster: staying,
-    })
+    let credentials = Credentials::placeholders(&staying);
+    Desired::new(staying, credentials, Selection { only, ..Selection::default() }, session::run_id())
 }
 
 /// Everything that one `remove` holds on to.

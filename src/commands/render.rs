@@ -5,14 +5,12 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use super::session;
-use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cli::Render;
 use crate::config::credentials::Credentials;
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op};
 use crate::phase::plan::Selection;
-use crate::phase::preflight::Ignore;
 use crate::phase::survey::Desired;
 use crate::ui;
 
@@ -22,20 +20,12 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let manifest = session::manifest(&cluster)?;
     // Rendered files are looked at, compared and kept in repositories: no secret belongs there.
     let credentials = Credentials::placeholders(&cluster);
-    let (selection, ignore) = (Selection::default(), Ignore::default());
-    let (scripts, run) = (session::scripts(&cluster)?, session::run_id());
-    let supply = Supply::Sources(cluster.spec.artifacts.clone());
+    let scripts = session::scripts(&cluster)?;
     let desired = Desired {
-        cluster,
         assets,
-        credentials,
         manifest,
         scripts,
-        selection,
-        ignore,
-        supply,
-        restored: Vec::new(),
-        run,
+        ..Desired::new(cluster, credentials, Selection::default(), session::run_id())?
     };
     let hosts = desired.expected()?;
     empty(&args.directory)?;

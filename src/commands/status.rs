@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::{Ended, session, stores};
-use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cli::Status;
 use crate::config::credentials::Credentials;
@@ -16,7 +15,6 @@ use crate::datastore::status as datastore;
 use crate::datastore::status::seen::Told;
 use crate::failure::Failure;
 use crate::phase::plan::Selection;
-use crate::phase::preflight::Ignore;
 use crate::phase::status::{self, Change, Level, Look, Place, Report, Seen, Store};
 use crate::phase::survey::{self, Desired};
 use crate::remote::{Host, RemoteError};
@@ -180,17 +178,12 @@ async fn plans(
     answers: &[bool],
     assets: Assets,
 ) -> Result<Vec<Vec<Change>>, Failure> {
+    let selection = Selection { skip: vec!["preflight".into()], ..Selection::default() };
     let desired = Desired {
-        cluster: cluster.clone(),
         assets,
-        credentials: Credentials::of_all(cluster)?,
         manifest: session::manifest(cluster)?,
         scripts: session::scripts(cluster)?,
-        selection: Selection { skip: vec!["preflight".into()], ..Selection::default() },
-        ignore: Ignore::default(),
-        supply: Supply::Sources(cluster.spec.artifacts.clone()),
-        restored: Vec::new(),
-        run: session::run_id(),
+        ..Desired::new(cluster.clone(), Credentials::of_all(cluster)?, selection, session::run_id())?
     };
     let places: Vec<survey::Place<'_, Host>> = connected
         .iter()

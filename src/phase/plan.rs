@@ -31,7 +31,7 @@ pub struct Planned {
 /// Which phases run: `--only`, `--skip`, `--from`.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Only these; all where it is empty.
+    /// Only these, or these of their steps by ID; all where it is empty.
     pub only: Vec<String>,
     /// Not these.
     pub skip: Vec<String>,
@@ -50,12 +50,19 @@ impl Selection {
         }
     }
 
-    /// Whether a phase is chosen.
+    /// Whether a phase is chosen, or some of its steps are.
     pub fn has(&self, phase: &str) -> bool {
         let place = |name: &str| names().iter().position(|known| *known == name);
-        (self.only.is_empty() || self.only.iter().any(|name| name == phase))
+        let is_of = |name: &String| name.split('/').next() == Some(phase);
+        (self.only.is_empty() || self.only.iter().any(is_of))
             && !self.skip.iter().any(|name| name == phase)
             && self.from.as_deref().is_none_or(|from| place(phase) >= place(from))
+    }
+
+    /// Whether a step is chosen.
+    fn takes(&self, step: &Step) -> bool {
+        let is_named = || self.only.iter().any(|name| *name == step.id || name == step.phase());
+        self.has(step.phase()) && (self.only.is_empty() || is_named())
     }
 }
 
@@ -136,7 +143,7 @@ pub fn plan(context: &Context<'_>, steps: Vec<Step>, selection: &Selection) -> P
     let mut fetches = BTreeSet::new();
     let mut planned = Vec::new();
     let ids: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
-    for mut step in steps.into_iter().filter(|step| selection.has(step.phase())) {
+    for mut step in steps.into_iter().filter(|step| selection.takes(step)) {
         let decision = step.op.decide(&step.id, context.facts, &pending);
         if let Decision::Change(_) = decision {
             pending.extend(step.op.changes());
@@ -203,6 +210,12 @@ mod tests {
             all(Selection { from: Some("kine".into()), skip: list(&["network"]), ..Default::default() }),
             ["kine", "control-plane", "join", "verify"]
         );
+        let single = Selection { only: list(&["artifacts/kine", "kine"]), ..Default::default() };
+        assert_eq!(all(single.clone()), ["artifacts", "kine"]);
+        let step = |id: &str| Step::new(id, "", Op::Directory { path: "/etc".into(), mode: 0o755 });
+        let taken =
+            ["artifacts/kine", "artifacts/runc", "kine/manifest", "node/swap"].map(|id| single.takes(&step(id)));
+        assert_eq!(taken, [true, false, true, false]);
         let wrong = Selection { skip: list(&["nodes"]), ..Default::default() }.check();
         assert_eq!(wrong.unwrap_err().message, "`nodes` is not a phase");
     }

@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use super::shards::Split;
 use super::site::Member;
 use super::{ETCD, MANIFEST, Where, Work};
-use crate::artifact::supply::Supply;
-use crate::assets::Assets;
+use crate::artifact::catalogue::kine_image;
 use crate::cluster::migration::{self, Backend};
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Datastore, Network, yaml};
+use crate::config::{Cluster, Datastore, yaml};
 use crate::datastore::copy::read;
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op};
 use crate::phase::artifacts::image_step;
 use crate::phase::migrate::Change;
 use crate::phase::plan::{Plan, Selection};
-use crate::phase::preflight::Ignore;
 use crate::phase::survey::{Desired, Place, Surveyed};
 use crate::remote::Host;
+
+/// The step that fetches kine where systemd runs it.
+const KINE: &str = "artifacts/kine";
 
 /// A store that is filled.
 pub(super) struct Moved {
@@ -139,14 +140,14 @@ impl Work<'_> {
     /// What the hosts are to have, and which of it waits for the switch.
     pub(super) async fn survey(&self, new: Cluster) -> Result<Wanted, Failure> {
         let (is_ours, is_split) = (self.site.is_built(), self.split_to(&new)?.is_some());
-        let phases: &[&str] = if is_ours {
-            &["datastore", "kine", "control-plane"]
-        } else {
-            &["artifacts", "datastore", "kine", "control-plane"]
-        };
-        let desired = self.desired(new, phases)?;
+        let image = image_step(&kine_image(&new));
+        let mut phases = vec!["datastore", "kine", "control-plane"];
+        if !is_ours {
+            // All else that `artifacts` brings is there, from wherever.
+            phases.extend([KINE, &image]);
+        }
+        let desired = self.desired(new, &phases)?;
         let surveyed = self.surveyed(&desired).await?;
-        let image = image_step(&crate::artifact::catalogue::kine_image(&desired.cluster));
         let mut hosts = BTreeMap::new();
         for seen in surveyed.hosts {
             let (mut plan, mut change) = (seen.plan, Change::default());
@@ -163,7 +164,7 @@ impl Work<'_> {
                     {
                         true
                     }
-                    _ => planned.step.phase() == "datastore" || id == image || id == "artifacts/kine",
+                    _ => planned.step.phase() == "datastore" || id == image || id == KINE,
                 }
             });
             plan.steps.iter_mut().for_each(|planned| planned.step.after_on.clear());
@@ -192,18 +193,9 @@ impl Work<'_> {
     }
 
     pub(super) fn desired(&self, cluster: Cluster, phases: &[&str]) -> Result<Desired, Failure> {
-        Ok(Desired {
-            credentials: Credentials::of_all(&cluster)?,
-            manifest: matches!(cluster.spec.network, Network::Manifest(_)).then(String::new),
-            assets: Assets::load(None)?,
-            scripts: BTreeMap::new(),
-            selection: Selection { only: phases.iter().map(ToString::to_string).collect(), ..Selection::default() },
-            ignore: Ignore::parse(&[])?,
-            supply: Supply::Sources(cluster.spec.artifacts.clone()),
-            restored: Vec::new(),
-            run: self.id.clone(),
-            cluster,
-        })
+        let credentials = Credentials::of_all(&cluster)?;
+        let selection = Selection { only: phases.iter().map(ToString::to_string).collect(), ..Selection::default() };
+        Desired::new(cluster, credentials, selection, self.id.clone())
     }
 
     pub(super) async fn surveyed(&self, desired: &Desired) -> Result<Surveyed, Failure> {

@@ -6,7 +6,6 @@ use crate::artifact::Item;
 use crate::artifact::bundle::Gathered;
 use crate::artifact::image::Architectures;
 use crate::artifact::packages;
-use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cli::Target;
 use crate::cli::mirror::{Clusters, PackagesFrom, Sources};
@@ -19,7 +18,6 @@ use crate::failure::{Failure, Kind};
 use crate::op::Release;
 use crate::phase::needs::Needs;
 use crate::phase::plan::Selection;
-use crate::phase::preflight::Ignore;
 use crate::phase::survey::Desired;
 use crate::remote::{Host, Query};
 use crate::ui::Ui;
@@ -163,17 +161,14 @@ fn anywhere() -> Result<Cluster, Failure> {
 }
 
 fn desired(cluster: Cluster, clusters: &Clusters) -> Result<Desired, Failure> {
+    let (manifest, scripts) = (session::manifest(&cluster)?, session::scripts(&cluster)?);
+    let credentials = Credentials::placeholders(&cluster);
+    let assets = Assets::load(clusters.assets.as_deref())?;
     Ok(Desired {
-        assets: Assets::load(clusters.assets.as_deref())?,
-        credentials: Credentials::placeholders(&cluster),
-        manifest: session::manifest(&cluster)?,
-        scripts: session::scripts(&cluster)?,
-        selection: Selection::default(),
-        ignore: Ignore::default(),
-        supply: Supply::Sources(cluster.spec.artifacts.clone()),
-        restored: Vec::new(),
-        run: session::run_id(),
-        cluster,
+        assets,
+        manifest,
+        scripts,
+        ..Desired::new(cluster, credentials, Selection::default(), session::run_id())?
     })
 }
 

@@ -15,7 +15,7 @@ use crate::artifact::supply::Supply;
 use crate::assets::Assets;
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
-use crate::config::{Cluster, Host as HostConfig, Role};
+use crate::config::{Cluster, Host as HostConfig, Network, Role};
 use crate::datastore::{Stores, managed};
 use crate::facts::{Facts, Os, Probes};
 use crate::failure::Failure;
@@ -104,6 +104,28 @@ pub fn is_indispensable(cluster: &Cluster, host: &HostConfig) -> bool {
 type Fit = Vec<Result<(), Failure>>;
 
 impl Desired {
+    /// A cluster with etcdless's own templates, its own sources, and no check passed over. Texts that are not read, of hooks and of a Pod network
+    /// of the user's own, are nobody's concern where their phases are not chosen.
+    pub fn new(
+        cluster: Cluster,
+        credentials: Vec<Credentials>,
+        selection: Selection,
+        run: String,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            assets: Assets::load(None)?,
+            credentials,
+            manifest: matches!(cluster.spec.network, Network::Manifest(_)).then(String::new),
+            scripts: BTreeMap::new(),
+            selection,
+            ignore: Ignore::default(),
+            supply: Supply::Sources(cluster.spec.artifacts.clone()),
+            restored: Vec::new(),
+            run,
+            cluster,
+        })
+    }
+
     /// Surveys all hosts at once. One look is enough nearly always, since what to ask follows from a plan for machines as one expects them.
     /// A host that nothing else needs is left out where it cannot be looked at, or is not fit; any other ends the survey.
     pub async fn survey<H: Query>(&self, places: &[Place<'_, H>]) -> Result<Surveyed, Failure> {
