@@ -115,10 +115,11 @@ pub async fn sqlite_files(host: &impl Mutate, shard: &str) -> Result<Vec<String>
     Ok(String::from_utf8_lossy(&answer.stdout).lines().map(str::to_owned).collect())
 }
 
-/// Puts a file that was made on this machine in the place of a shard's SQLite file. What is cut off leaves nothing there.
+/// Puts a file that was made on this machine in the place of a shard's SQLite file, and keeps in the journal that it is filled with this backup.
+/// What is cut off leaves neither.
 pub async fn place_sqlite(
     host: &impl Mutate,
-    shard: &str,
+    (shard, backup): (&str, &str),
     file: &Path,
     run: &str,
     signals: &Signals,
@@ -142,13 +143,13 @@ pub async fn place_sqlite(
         environment: Vec::new(),
     });
     let install = Op::Install { staged, path, mode: 0o600, version: sha256 };
-    for (name, op) in [("folder", folder), ("sent", fetch), ("placed", install)] {
-        let record = Record {
-            run: run.to_owned(),
-            step: format!("restore/{name}-{shard}"),
-            digest: op.digest(),
-            files: Vec::new(),
-        };
+    let filled = mark(shard, backup, false);
+    for (step, digest, op) in [
+        (format!("restore/folder-{shard}"), folder.digest(), folder),
+        (format!("restore/sent-{shard}"), fetch.digest(), fetch),
+        (filled.id, filled.op.digest(), install),
+    ] {
+        let record = Record { run: run.to_owned(), step, digest, files: Vec::new() };
         let payload = match &op {
             Op::Fetch(_) => Some(Box::new(tokio::fs::File::open(file).await.map_err(unreadable)?) as _),
             _ => None,

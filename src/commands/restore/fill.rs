@@ -139,11 +139,12 @@ impl Restoring<'_> {
         }
         let sink = if store.is_sqlite { Sink::file().await } else { Sink::open(&first.host, store.place).await };
         let mut sink = sink.map_err(|error| failed(error, Some(&first.config)))?;
-        // From now on what is in the store is ours: until the fill is finished it is known as such, and done again.
-        let plan = restore::filled(&label, &shard.name, &self.backup.sum, false);
-        self.apply(&[first], &[plan], interrupt).await?;
         fill(&self.ui, &label, &self.backup, shard, &mut sink, Some(&first.config)).await?;
-        let Some(made) = sink.into_file() else { return Ok(()) };
+        // Only now, since a run that is cut off before leaves a store that is not used, and that a cluster may begin to use as it is.
+        let Some(made) = sink.into_file() else {
+            let plan = restore::filled(&label, &shard.name, &self.backup.sum, false);
+            return self.apply(&[first], &[plan], interrupt).await;
+        };
         let made = made.close().await.map_err(|error| failed(error, Some(&first.config)))?;
         let step = format!("restore/place-{}", shard.name);
         let progress = Progress::start(&self.ui, &label, step.clone(), format!("send the store {}", shard.name));
@@ -156,7 +157,9 @@ impl Restoring<'_> {
                 }
             }
         });
-        let placed = restore::place_sqlite(&first.host, &shard.name, &made.path(), &self.run, &signals).await;
+        let placed =
+            restore::place_sqlite(&first.host, (&shard.name, &self.backup.sum), &made.path(), &self.run, &signals)
+                .await;
         drop(signals);
         let _ended = told.await;
         progress.end(placed)
