@@ -8,6 +8,9 @@ use super::target::{Login, Show, seconds};
 
 /// `migrate`.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+etcdless migrate --to <FILE|sqlite|etcd> <[USER@]HOST|--config <FILE>> [OPTIONS]
+       etcdless migrate --rollback|--finish <[USER@]HOST|--config <FILE>> [OPTIONS]")]
 #[command(after_help = "\
 The data is copied and compared while the cluster runs. Then the API servers stop, what changed since is copied, and they start on the new
 store: the time without an API is printed, and grows only with what changed. Pods go on running. Until the first control plane has

@@ -28,7 +28,7 @@ use crate::config::{Cluster, Datastore, yaml};
 use crate::datastore::explore::foreign::{self, MANIFEST};
 use crate::datastore::explore::{self, Place as Where, ROOT};
 use crate::failure::{Failure, Kind};
-use crate::phase::migrate::{self, Record, Which};
+use crate::phase::migrate::{self, Record, State, Which};
 use crate::phase::plan::Plan;
 use crate::phase::runner::{self, Run};
 use crate::remote::Host;
@@ -249,20 +249,27 @@ impl Work<'_> {
 
     async fn finish(&self) -> Result<(), Failure> {
         let record = self.record()?;
-        let from = match record.old.is_empty() {
-            true => "etcd".to_owned(),
-            false => named(&parse(&record.old)?.spec.datastore),
+        let named = |text: &str| match text {
+            "" => Ok("etcd".to_owned()),
+            text => parse(text).map(|cluster| named(&cluster.spec.datastore)),
         };
-        let gone = shards::gone(&record)?;
-        self.ui.note(
-            None,
-            match gone.is_empty() {
-                true => {
-                    format!("the way back to {from} is given up on {}; its data stays where it is", self.site.labels())
-                }
-                false => format!("what `main` still holds of {} is deleted, which no API server uses", gone.join(", ")),
-            },
-        );
+        let (gone, on) = (shards::gone(&record)?, self.site.labels());
+        let states: Vec<State> = self.site.planes.iter().map(|plane| plane.seen.state).collect();
+        let note = match (gone.is_empty(), migrate::serves(&states).0) {
+            (true, Which::New) => {
+                format!("the way back to {} is given up on {on}; its data stays where it is", named(&record.old)?)
+            }
+            (true, Which::Old) => {
+                let (old, new) = (named(&record.old)?, named(&record.new)?);
+                format!(
+                    "what the migration placed is removed from {on}, which stays on {old}; the data in {new} stays where it is"
+                )
+            }
+            (false, _) => {
+                format!("what `main` still holds of {} is deleted, which no API server uses", gone.join(", "))
+            }
+        };
+        self.ui.note(None, note);
         if self.args.dry_run {
             return Ok(());
         }

@@ -144,15 +144,9 @@ impl<'a> Move<'a> {
     }
 
     fn same(&self, expected: Digest, found: Digest) -> Result<(), Failure> {
-        if expected == found {
-            return Ok(());
-        }
-        let counted = |digest: Digest| format!("{} keys, {} bytes, {digest}", digest.keys, digest.bytes);
-        let failure = Failure::new(Kind::Datastore, format!("what was written of {} is not what was read", self.shard));
-        Err(failure
-            .detail(format!("read    {}", counted(expected)))
-            .detail(format!("written {}", counted(found)))
-            .hint("something else writes to the new database, or it keeps text in another way than bytes"))
+        same(&format!("the new store {}", self.shard), expected, found).map_err(|failure| {
+            failure.hint("something else writes to the new database, or it keeps text in another way than bytes")
+        })
     }
 
     /// The new store begins at a revision; a file goes to where the switch takes it from.
@@ -186,6 +180,17 @@ impl<'a> Move<'a> {
         store.below.clone_from(&self.below);
         store
     }
+}
+
+/// Whether a store holds what was read of another.
+pub(super) fn same(store: &str, expected: Digest, found: Digest) -> Result<(), Failure> {
+    if expected == found {
+        return Ok(());
+    }
+    let counted = |digest: Digest| format!("{} keys, {} bytes, {digest}", digest.keys, digest.bytes);
+    Err(Failure::new(Kind::Datastore, format!("what {store} holds is not what was read"))
+        .detail(format!("read    {}", counted(expected)))
+        .detail(format!("written {}", counted(found))))
 }
 
 pub(super) fn failed(error: explore::Error, config: &HostConfig) -> Failure {

@@ -1,25 +1,26 @@
 //! The way to kubeadm's own etcd, which every control plane then has: out of kine, and back where a cluster came from.
 
+mod fill;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::stores::{self, FEW, READING, TIMES};
+use self::fill::Filling;
+use super::stores::{self, READING};
 use super::{Work, parse};
 use crate::cluster::etcd::{self, MANIFEST, Member};
-use crate::cluster::kine::probe::{self, Endpoint};
+use crate::cluster::kine::probe;
 use crate::cluster::migration::{self, Backend};
 use crate::cluster::node::Node;
 use crate::commands::progress::Progress;
 use crate::commands::session;
 use crate::config::{Cluster, yaml};
 use crate::datastore::copy;
-use crate::datastore::copy::Change as Written;
-use crate::datastore::copy::delta::{self, Delta};
 use crate::datastore::copy::digest::Digest;
-use crate::datastore::copy::etcd::{Etcd, Late};
+use crate::datastore::copy::etcd::Late;
 use crate::datastore::copy::write::BUMP;
+use crate::datastore::explore::Place;
 use crate::datastore::explore::foreign::MANIFEST as API_SERVER;
-use crate::datastore::explore::{self, Place};
 use crate::failure::{Failure, Kind};
 use crate::op::{File, Op};
 use crate::phase::control_plane::RECORD;
@@ -29,9 +30,6 @@ use crate::remote::{Query, Question};
 
 /// How long etcd may take to answer once all its members start.
 const START: Duration = Duration::from_secs(120);
-
-/// Seconds that one call of etcd may take.
-const CALL: u64 = 60;
 
 /// An etcd that is filled and waits on every control plane.
 struct Filled {
@@ -54,14 +52,8 @@ impl Work<'_> {
             )
             .hint("a cluster that is on etcd already needs no migration to it")
         })?;
-        let old = self.places().await?;
-        let (members, all) = (self.etcd_members(kept)?, copy::read::all());
-        self.tell(old.iter().map(|place| (place.shard.as_str(), place, &all[..], "etcd".to_owned()))).await?;
-        if self.args.dry_run {
-            return Ok(());
-        }
-        self.confirm(&format!("Move `{}` to etcd?", kept.metadata.name)).await?;
-
+        let question = format!("Move `{}` to etcd?", kept.metadata.name);
+        let Some((old, members)) = self.agreed(kept, &question).await? else { return Ok(()) };
         self.busy(true);
         let run = self.run(self.interrupt.stop.clone());
         let manifests = self.manifests(&run, &members).await?;
@@ -93,19 +85,26 @@ impl Work<'_> {
                 .hint(format!("what it held is as the cluster left it; its manifests are in {FOLDER}/old"))
         })?;
         let image = image(&manifest)?;
-        let old = self.places().await?;
-        let (members, all) = (self.etcd_members(&kept)?, copy::read::all());
-        self.tell(old.iter().map(|place| (place.shard.as_str(), place, &all[..], "etcd".to_owned()))).await?;
-        if self.args.dry_run {
-            return Ok(());
-        }
-        self.confirm(&format!("Move `{}` back to etcd?", kept.metadata.name)).await?;
+        let question = format!("Move `{}` back to etcd?", kept.metadata.name);
+        let Some((old, members)) = self.agreed(&kept, &question).await? else { return Ok(()) };
         self.busy(true);
         let run = self.run(self.interrupt.stop.clone());
         let pulled = self.plans(|label| Ok(Some(migrate::etcd_ready(label, &image, None))))?;
         self.each(&run, |label| pulled.get(label)).await?;
         self.busy(false);
         self.go((Which::New, Which::Old), &old, (&members, &image), record, &kept).await
+    }
+
+    /// The stores that are left and the members that there will be, once it was told what happens, and asked; none where that is all.
+    async fn agreed(&self, cluster: &Cluster, question: &str) -> Result<Option<(Vec<Place>, Vec<Member>)>, Failure> {
+        let old = self.places().await?;
+        let (members, all) = (self.etcd_members(cluster)?, copy::read::all());
+        self.tell(old.iter().map(|place| (place.shard.as_str(), place, &all[..], "etcd".to_owned()))).await?;
+        if self.args.dry_run {
+            return Ok(None);
+        }
+        self.confirm(question).await?;
+        Ok(Some((old, members)))
     }
 
     /// Fills etcd, switches, and tells kubeadm.
@@ -188,57 +187,18 @@ impl Work<'_> {
     /// All that the stores hold, in an etcd that nobody uses yet, on every control plane.
     async fn fill(&self, old: &[Place], members: &[Member], image: &str) -> Result<Filled, Failure> {
         let first = self.site.first()?;
-        let failed = |error| stores::failed(error, &first.config);
-        let newest = async {
-            let mut newest = 0;
-            for place in old {
-                newest = newest.max(place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision);
-            }
-            Ok::<u64, Failure>(newest)
-        };
-        let newest = newest.await?;
-        let endpoint =
-            self.shown("migrate/etcd", "start an etcd to fill", etcd::begin(&first.host, image, newest + BUMP)).await?;
-        let mut into =
-            Etcd::open(&first.host, endpoint.clone(), CALL).await.map_err(|error| failed(copy::etcd::failed(error)))?;
-        let place = explore::etcd(endpoint);
+        let mut newest = 0;
+        for place in old {
+            let store = place.open(&first.host, READING).await.map_err(|error| stores::failed(error, &first.config))?;
+            newest = newest.max(store.snapshot.revision);
+        }
+        let begun = etcd::begin(&first.host, image, newest + BUMP);
+        let endpoint = self.shown("migrate/etcd", "start an etcd to fill", begun).await?;
+        let mut filling = Filling::open(first, old, endpoint).await?;
         // Whoever watches a revision that is yet to come waits for it.
-        above(newest, place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision)?;
-
-        let (mut since, mut digest) = (Vec::new(), Digest::default());
-        for one in old {
-            let mut store = one.settled(&first.host, READING).await.map_err(failed)?;
-            let title = format!("copy {}", one.shard);
-            let progress = Progress::start(self.ui, first.host.name(), format!("migrate/copy-{}", one.shard), title);
-            let told = progress.bytes();
-            let copied = copy::etcd::copy(&mut store, &mut into, &mut digest, |digest| told(digest.bytes, 0)).await;
-            progress.end(copied.map_err(failed))?;
-            since.push(store.snapshot.revision);
-        }
-        let title = format!("compare {} keys", digest.keys);
-        let progress = Progress::start(self.ui, first.host.name(), "migrate/compare", title);
-        let compared = async {
-            let mut store = place.open(&first.host, READING).await?;
-            copy::changed(&mut store, 0).await
-        };
-        let found = compared.await.map_err(failed);
-        progress.end(found.and_then(|found| same(digest, found)))?;
-        for _ in 0..TIMES {
-            let mut changed = 0;
-            for (at, one) in old.iter().enumerate() {
-                let mut store = one.settled(&first.host, READING).await.map_err(failed)?;
-                let late = Late::read(&mut store, since[at]).await.map_err(failed)?;
-                let mut filled = place.open(&first.host, READING).await.map_err(failed)?;
-                let owns = |key: &str| explore::place_of(old, key).is_some_and(|place| place.shard == one.shard);
-                late.apply(&mut into, &mut filled, owns).await.map_err(failed)?;
-                since[at] = store.snapshot.revision;
-                changed += late.keys();
-            }
-            if changed <= FEW {
-                break;
-            }
-        }
-        let revision = place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision;
+        above(newest, filling.revision().await?)?;
+        let since = filling.fill(self.ui).await?;
+        let revision = filling.revision().await?;
         self.shown("migrate/members", "make the members' data", self.distribute(members, image)).await?;
         Ok(Filled { since, revision })
     }
@@ -290,34 +250,16 @@ impl Work<'_> {
             }
         })
         .await?;
-        let place = explore::etcd(endpoint.clone());
-        let mut into =
-            Etcd::open(&first.host, endpoint.clone(), CALL).await.map_err(|error| failed(copy::etcd::failed(error)))?;
+        let mut filling = Filling::open(first, old, endpoint).await?;
         for (one, late) in old.iter().zip(&lates) {
-            let mut store = place.open(&first.host, READING).await.map_err(failed)?;
-            let owns = |key: &str| explore::place_of(old, key).is_some_and(|place| place.shard == one.shard);
-            late.apply(&mut into, &mut store, owns).await.map_err(failed)?;
+            filling.bring(one, late).await?;
         }
-        same(expected, self.changed_in_etcd(&endpoint, filled.revision).await?)?;
-        let revision = place.open(&first.host, READING).await.map_err(failed)?.snapshot.revision;
+        stores::same("etcd", expected, filling.changed(filled.revision).await?)?;
+        let revision = filling.revision().await?;
         above(filled.revision, revision)?;
         record.begins = vec![(crate::config::MAIN.to_owned(), revision)];
         self.note(run, record).await?;
         Ok(lates.iter().map(Late::keys).sum())
-    }
-
-    async fn changed_in_etcd(&self, endpoint: &Endpoint, since: u64) -> Result<Digest, Failure> {
-        let first = self.site.first()?;
-        let told = delta::since(&first.host, endpoint, since, CALL).await;
-        let mut digest = Digest::default();
-        match told.map_err(|error| stores::failed(copy::etcd::failed(error), &first.config))? {
-            Delta::Since(changes) => changes.iter().filter_map(Written::row).for_each(|row| digest.add(row)),
-            Delta::Compacted(revision) => {
-                let why = format!("etcd was compacted to revision {revision} though nobody should use it");
-                return Err(Failure::new(Kind::Unhealthy, why));
-            }
-        }
-        Ok(digest)
     }
 
     async fn shown<T>(
@@ -366,15 +308,6 @@ fn above(seen: u64, revision: u64) -> Result<(), Failure> {
             format!("etcd is at revision {revision}, and the cluster has seen {seen}"),
         )),
     }
-}
-
-fn same(expected: Digest, found: Digest) -> Result<(), Failure> {
-    if expected == found {
-        return Ok(());
-    }
-    let counted = |digest: Digest| format!("{} keys, {} bytes, {digest}", digest.keys, digest.bytes);
-    let failure = Failure::new(Kind::Datastore, "what etcd holds is not what was read");
-    Err(failure.detail(format!("read    {}", counted(expected))).detail(format!("written {}", counted(found))))
 }
 
 fn failed(error: etcd::Error, config: &crate::config::Host) -> Failure {
