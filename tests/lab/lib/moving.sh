@@ -6,7 +6,7 @@ k() { { echo 'export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local
 # filled MANY: a Deployment, a StatefulSet, custom resources and so many ConfigMaps are there.
 filled() {
   k "$1" <<'SH' >/dev/null
-kubectl create deployment web --image=registry.k8s.io/pause:3.10.1 --replicas=2
+kubectl create deployment web --image=registry.k8s.io/pause:3.10.1 --replicas=3
 kubectl create -f - <<YAML
 apiVersion: apps/v1
 kind: StatefulSet
