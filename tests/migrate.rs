@@ -80,7 +80,7 @@ impl Plane {
 
     fn there(&self, text: &str) -> String {
         let root = self.root.to_str().unwrap();
-        let text = ["/etc/kubernetes", "/etc/systemd", "/run/systemd", "/var/lib/etcdless"]
+        let text = ["/etc/kubernetes", "/etc/systemd", "/var/lib/kubelet", "/run/systemd", "/var/lib/etcdless"]
             .iter()
             .fold(text.to_owned(), |text, path| text.replace(path, &format!("{root}{path}")));
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

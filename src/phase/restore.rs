@@ -69,7 +69,8 @@ pub(super) fn rejoining(context: &Context<'_>) -> Option<Step> {
 /// What a control plane does before stores are filled.
 pub fn stopped(label: &str, run: &str) -> Plan {
     let args = vec![ASIDE.to_owned(), STOP_DEADLINE.to_string()];
-    let script = script(include_str!("scripts/restore_stop.sh"), args, run, STOP_DEADLINE + 30);
+    let text = concat!(include_str!("scripts/ended.sh"), include_str!("scripts/restore_stop.sh"));
+    let script = script(text, args, run, STOP_DEADLINE + 60);
     plan(label, Step::new("restore/stopped", "stop API server, controllers and kine", script))
 }
 

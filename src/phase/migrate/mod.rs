@@ -27,7 +27,11 @@ use crate::remote::{Mutate, Payload, Query, Question, Signal};
 /// Where a control plane keeps what it needs for the switch; root's alone.
 pub const FOLDER: &str = "/var/lib/etcdless/migration";
 
-const SWITCH: &str = include_str!("scripts/switch.sh");
+const SWITCH: &str = concat!(
+    "#!/bin/sh\n# Written by etcdless.\n",
+    include_str!("../scripts/ended.sh"),
+    include_str!("scripts/switch.sh")
+);
 
 /// Puts back what served, at the end of the freeze's time, and at a boot in between.
 const THAW: &str = "# Written by etcdless, for the time of a migration.\n[Unit]\nDescription=The cluster's store, where a migration was cut off\n\n\

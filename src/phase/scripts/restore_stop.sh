@@ -1,5 +1,5 @@
 # Stops API server, controllers and kine, and waits until none of them runs. What starts them is put aside.
-# $1: the folder for that, $2: seconds to wait
+# $1: the folder for that, $2: seconds to wait. ended() stands before.
 mkdir -p -- "$1/manifests"
 chmod 0700 -- "$1" "$1/manifests"
 for name in kube-apiserver kube-controller-manager kube-scheduler; do
@@ -19,4 +19,8 @@ while still=$(running) && [ -n "$still" ]; do
     exit 1
   fi
   sleep 0.2
+done
+# A small store is filled before the kubelet has seen that they are gone.
+for container in 'kine*' kube-apiserver kube-controller-manager kube-scheduler; do
+  ended "$container"
 done

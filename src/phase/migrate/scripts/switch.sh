@@ -1,11 +1,11 @@
-#!/bin/sh
-# Written by etcdless. Puts the files of the old or of the new store in place, while no API server runs here.
+# Puts the files of the old or of the new store in place, while no API server runs here.
 #   commit old|new   unless the time of the freeze is over; from then on it is that store, whatever happens
 #   follow old|new   once another control plane has committed
 #   exchange new     everything but the API server, while no time is decided yet: etcd takes what changed before API servers start
 #   resume           what the state says: at the end of the freeze's time, and at every boot
 # The state is `staged`, `frozen FROM` while no API server may run, `held` where another control plane decides, `committed TO` while
 # files are put in place, or `on WHICH`. Both stores' files are below old/ and new/, their paths in `paths`.
+# ended() stands before.
 set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 cd "$(dirname "$0")"
@@ -82,6 +82,7 @@ if [ -n "$changed" ]; then
   # shellcheck disable=SC2086
   [ -z "$units" ] || systemctl stop $units 2>/dev/null || :
   gone kine
+  ended 'kine*'
   ! grep -qx '/etc/kubernetes/manifests/etcd.yaml' paths || gone etcd
   while read -r path; do
     [ "$path" = "$api" ] || put "$path"
@@ -123,6 +124,7 @@ while read -r path; do
   port=$((port + 1))
 done <paths
 [ "$verb" != exchange ] || exit 0
+ended kube-apiserver
 put "$api"
 is "on $to"
 # Data of etcd that wait to be used are used from now on, or not at all.
