@@ -56,8 +56,7 @@ impl Work<'_> {
                         .hint("only `datastore` and shards may differ: name, hosts and kine stay as they are"));
                 }
                 Split::of(kept, &new)?;
-                let (has, gets) = (format!("{:?}", kept.endpoint()), format!("{:?}", new.endpoint()));
-                if has != gets {
+                if kept.endpoint() != new.endpoint() {
                     let endpoint = yaml::to_string(&kept.endpoint()).unwrap_or_default();
                     let endpoint = endpoint.trim().replace('\n', " ");
                     return Err(Failure::new(
@@ -113,8 +112,7 @@ impl Work<'_> {
         if let Some(split) = self.split_to(new)? {
             return Ok(split.moves(new));
         }
-        let stores: Vec<(String, String)> =
-            new.datastores().map(|(shard, store)| (shard.to_owned(), format!("{store:?}"))).collect();
+        let stores: Vec<_> = new.datastores().collect();
         if stores.len() != old.len() {
             return Err(Failure::new(
                 Kind::Config,
@@ -122,13 +120,12 @@ impl Work<'_> {
             )
             .hint("shards stay as they are while a cluster moves"));
         }
-        let before: Vec<String> =
-            self.site.kept.iter().flat_map(|kept| kept.datastores().map(|(_, store)| format!("{store:?}"))).collect();
+        let before: Vec<_> = self.site.kept.iter().flat_map(Cluster::datastores).collect();
         let moves: Vec<_> = stores
-            .into_iter()
+            .iter()
             .enumerate()
-            .filter(|(at, (_, store))| before.get(*at) != Some(store))
-            .map(|(at, (shard, _))| Moved { shard, from: at, to: at, below: read::all() })
+            .filter(|(at, (_, store))| before.get(*at).is_none_or(|(_, before)| before != store))
+            .map(|(at, (shard, _))| Moved { shard: (*shard).to_owned(), from: at, to: at, below: read::all() })
             .collect();
         match moves.is_empty() {
             true => Err(Failure::new(Kind::Usage, "the cluster is on that store already")

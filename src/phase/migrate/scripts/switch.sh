@@ -82,7 +82,9 @@ if [ -n "$changed" ]; then
   # shellcheck disable=SC2086
   [ -z "$units" ] || systemctl stop $units 2>/dev/null || :
   gone kine
-  ended 'kine*'
+  while read -r path; do
+    case $path in /etc/kubernetes/manifests/kine*.yaml) [ ! -e "$to$path" ] || ended 'kine*' ;; esac
+  done <paths
   ! grep -qx '/etc/kubernetes/manifests/etcd.yaml' paths || gone etcd
   while read -r path; do
     [ "$path" = "$api" ] || put "$path"
