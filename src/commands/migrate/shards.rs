@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::site::Member;
-use super::stores::{self, Move};
+use super::stores::{self, AT_ONCE, Move};
 use super::wanted::Moved;
 use super::{MANIFEST, Work, parse, written};
 use crate::commands::progress::Progress;
@@ -161,9 +163,8 @@ impl Work<'_> {
         self.busy(true);
         let switched = async {
             self.deny(run, split).await?;
-            for one in &mut moving {
-                one.catch_up().await?;
-            }
+            let caught = stream::iter(moving.iter_mut().map(Move::catch_up)).buffer_unordered(AT_ONCE);
+            caught.try_for_each(async |_| Ok(())).await?;
             let rest = async |record: &mut Record| self.rest(run, moving, Which::New, record).await;
             self.switch((Which::Old, Which::New), rest, record, (run, sure), new).await
         };

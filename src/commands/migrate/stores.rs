@@ -20,6 +20,9 @@ pub(super) const READING: u64 = 6 * 3600;
 pub(super) const FEW: u64 = 500;
 pub(super) const TIMES: usize = 8;
 
+/// Stores that are brought up to date at once.
+pub(super) const AT_ONCE: usize = 4;
+
 /// One store on its way.
 pub(super) struct Move<'a> {
     pub(super) shard: String,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::stores::Move;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::stores::{AT_ONCE, Move};
 use super::{Work, parse, shards};
 use crate::config::Cluster;
 use crate::failure::{Failure, Kind};
@@ -61,19 +63,14 @@ impl Work<'_> {
         to: Which,
         record: &mut Record,
     ) -> Result<u64, Failure> {
-        record.begins.clear();
-        let mut changed = 0;
-        for one in &mut moving {
-            let (begins, keys) = one.rest().await?;
-            record.begins.push((one.shard.clone(), begins));
-            changed += keys;
-        }
+        let rested: Vec<(u64, u64)> =
+            stream::iter(moving.iter_mut().map(Move::rest)).buffered(AT_ONCE).try_collect().await?;
+        record.begins = moving.iter().zip(&rested).map(|(one, (begins, _))| (one.shard.clone(), *begins)).collect();
         // First what they begin with is known, so that a store that is ready, and is never used, is known as our own.
         self.note(run, record).await?;
-        for (one, (_, begins)) in moving.into_iter().zip(&record.begins) {
-            one.end(*begins, to).await?;
-        }
-        Ok(changed)
+        let ended = moving.into_iter().zip(&rested).map(|(one, (begins, _))| one.end(*begins, to));
+        stream::iter(ended).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        Ok(rested.iter().map(|(_, keys)| keys).sum())
     }
 
     /// The stores that an earlier run to the same description made ready and never used, with what they begin at.

@@ -1,5 +1,5 @@
 # ended CONTAINER: the kubelet is through with static Pods of it. One of the same name that comes before is looked at again after 10 to 15 s only
-# (backOffPeriod of the kubelet's pod workers). It removes a Pod's cgroups last; what does not go is not waited for any longer than that.
+# (backOffPeriod of its pod workers). It first removes the Pod's folder, every 2 s; what does not go is not waited for any longer than that.
 ended() {
   for there in /var/lib/kubelet/pods/*/containers/$1; do
     uid=${there#/var/lib/kubelet/pods/}
@@ -7,9 +7,11 @@ ended() {
     # That of a static Pod is a hash.
     case $uid in '*' | *-*) continue ;; esac
     tenths=0
-    while [ "$tenths" -lt 100 ] && find /sys/fs/cgroup -type d -name "*pod$uid*" -print -quit | grep -q .; do
+    while [ -e "/var/lib/kubelet/pods/$uid" ] && [ "$tenths" -lt 100 ]; do
       tenths=$((tenths + 1))
       sleep 0.1
     done
+    # The Pod's worker looks for the folder every 0.1 s.
+    sleep 0.2
   done
 }
