@@ -62,10 +62,10 @@ for path in /api/v1/configmaps /api/v1/secrets /api/v1/namespaces /api/v1/servic
 done
 SH
 }
-# Every container of every Pod but those that a migration replaces, and verify's own.
+# Every container of every Pod but those that a migration replaces, verify's own, and those of Jobs, as kubeadm's `upgrade plan` makes one.
 containers() {
   k <<'SH' | grep -v etcdless-verify | sort
-kubectl get pods -A -l 'tier!=control-plane' -o \
+kubectl get pods -A -l 'tier!=control-plane,!batch.kubernetes.io/job-name' -o \
   'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.uid} {.status.containerStatuses[*].containerID}{"\n"}{end}'
 SH
 }
