@@ -45,14 +45,8 @@ pub(super) async fn run(args: Init) -> Result<(), Ended> {
     let args = &args;
     session::under_ui(args.show, |ui, interrupt| async move {
         let supply = session::supply(&ui, &cluster).await?;
-        let desired = Desired {
-            assets,
-            manifest,
-            scripts,
-            ignore,
-            supply,
-            ..Desired::new(cluster, credentials, selection, run)?
-        };
+        let desired =
+            Desired { manifest, scripts, ignore, supply, ..Desired::new(cluster, assets, credentials, selection, run) };
         let Init { target, dry_run, no_kubeconfig, pace, .. } = args;
         let merges = !no_kubeconfig && args.only.is_empty();
         let work = Work {

@@ -67,14 +67,8 @@ impl Plan {
         let selection = Selection { only, skip, ..Selection::default() };
         let run = session::run_id();
         let supply = session::supply(&ui, &cluster).await?;
-        let desired = Desired {
-            assets,
-            manifest,
-            scripts,
-            ignore,
-            supply,
-            ..Desired::new(cluster, credentials, selection, run)?
-        };
+        let desired =
+            Desired { manifest, scripts, ignore, supply, ..Desired::new(cluster, assets, credentials, selection, run) };
         let (dry_run, pace) = (args.dry_run, args.pace);
         Work {
             purpose: Purpose::Join,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Ended;
 use super::session::{self, Interrupt};
+use crate::assets::Assets;
 use crate::cli::{Remove, Target};
 use crate::cluster::node::Node;
 use crate::config::credentials::Credentials;
@@ -114,7 +115,8 @@ async fn reach(
 fn desired(staying: Cluster) -> Result<Desired, Failure> {
     let only = ["endpoint", "control-plane", "datastore"].map(str::to_owned).to_vec();
     let credentials = Credentials::placeholders(&staying);
-    Desired::new(staying, credentials, Selection { only, ..Selection::default() }, session::run_id())
+    let selection = Selection { only, ..Selection::default() };
+    Ok(Desired::new(staying, Assets::load(None)?, credentials, selection, session::run_id()))
 }
 
 /// Everything that one `remove` holds on to.

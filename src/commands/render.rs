@@ -22,10 +22,9 @@ pub(super) fn run(args: &Render) -> Result<(), Failure> {
     let credentials = Credentials::placeholders(&cluster);
     let scripts = session::scripts(&cluster)?;
     let desired = Desired {
-        assets,
         manifest,
         scripts,
-        ..Desired::new(cluster, credentials, Selection::default(), session::run_id())?
+        ..Desired::new(cluster, assets, credentials, Selection::default(), session::run_id())
     };
     let hosts = desired.expected()?;
     empty(&args.directory)?;

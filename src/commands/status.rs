@@ -180,10 +180,9 @@ async fn plans(
 ) -> Result<Vec<Vec<Change>>, Failure> {
     let selection = Selection { skip: vec!["preflight".into()], ..Selection::default() };
     let desired = Desired {
-        assets,
         manifest: session::manifest(cluster)?,
         scripts: session::scripts(cluster)?,
-        ..Desired::new(cluster.clone(), Credentials::of_all(cluster)?, selection, session::run_id())?
+        ..Desired::new(cluster.clone(), assets, Credentials::of_all(cluster)?, selection, session::run_id())
     };
     let places: Vec<survey::Place<'_, Host>> = connected
         .iter()

@@ -6,6 +6,7 @@ use super::shards::Split;
 use super::site::Member;
 use super::{ETCD, MANIFEST, Where, Work};
 use crate::artifact::catalogue::kine_image;
+use crate::assets::Assets;
 use crate::cluster::migration::{self, Backend};
 use crate::config::credentials::Credentials;
 use crate::config::{Cluster, Datastore, yaml};
@@ -192,7 +193,7 @@ impl Work<'_> {
     pub(super) fn desired(&self, cluster: Cluster, phases: &[&str]) -> Result<Desired, Failure> {
         let credentials = Credentials::of_all(&cluster)?;
         let selection = Selection { only: phases.iter().map(ToString::to_string).collect(), ..Selection::default() };
-        Desired::new(cluster, credentials, selection, self.id.clone())
+        Ok(Desired::new(cluster, Assets::load(None)?, credentials, selection, self.id.clone()))
     }
 
     pub(super) async fn surveyed(&self, desired: &Desired) -> Result<Surveyed, Failure> {

@@ -165,10 +165,9 @@ fn desired(cluster: Cluster, clusters: &Clusters) -> Result<Desired, Failure> {
     let credentials = Credentials::placeholders(&cluster);
     let assets = Assets::load(clusters.assets.as_deref())?;
     Ok(Desired {
-        assets,
         manifest,
         scripts,
-        ..Desired::new(cluster, credentials, Selection::default(), session::run_id())?
+        ..Desired::new(cluster, assets, credentials, Selection::default(), session::run_id())
     })
 }
 

@@ -176,14 +176,14 @@ impl<'a> Restoring<'a> {
         let only = only.iter().map(ToString::to_string).collect::<Vec<_>>();
         let merges = !args.no_kubeconfig && only.is_empty();
         let (cluster, selection) = (&self.cluster, Selection { only, ..Selection::default() });
+        let assets = Assets::load(args.description.assets.as_deref())?;
         let desired = Desired {
-            assets: Assets::load(args.description.assets.as_deref())?,
             manifest: session::manifest(cluster)?,
             scripts: session::scripts(cluster)?,
             ignore: Ignore::parse(&args.ignore_preflight)?,
             supply: session::supply(&self.ui, cluster).await?,
             restored: self.files.clone(),
-            ..Desired::new(cluster.clone(), Credentials::of_all(cluster)?, selection, self.run.clone())?
+            ..Desired::new(cluster.clone(), assets, Credentials::of_all(cluster)?, selection, self.run.clone())
         };
         // What is to happen was told and asked already.
         let mut target = Target::new(self.target.host.clone(), self.target.config.clone(), self.target.login.clone());

@@ -104,16 +104,17 @@ pub fn is_indispensable(cluster: &Cluster, host: &HostConfig) -> bool {
 type Fit = Vec<Result<(), Failure>>;
 
 impl Desired {
-    /// A cluster with etcdless's own templates, its own sources, and no check passed over. Texts that are not read, of hooks and of a Pod network
-    /// of the user's own, are nobody's concern where their phases are not chosen.
+    /// A cluster with its own sources, and no check passed over. Texts that are not read, of hooks and of a Pod network of the user's own, are
+    /// nobody's concern where their phases are not chosen.
     pub fn new(
         cluster: Cluster,
+        assets: Assets,
         credentials: Vec<Credentials>,
         selection: Selection,
         run: String,
-    ) -> Result<Self, Failure> {
-        Ok(Self {
-            assets: Assets::load(None)?,
+    ) -> Self {
+        Self {
+            assets,
             credentials,
             manifest: matches!(cluster.spec.network, Network::Manifest(_)).then(String::new),
             scripts: BTreeMap::new(),
@@ -123,7 +124,7 @@ impl Desired {
             restored: Vec::new(),
             run,
             cluster,
-        })
+        }
     }
 
     /// Surveys all hosts at once. One look is enough nearly always, since what to ask follows from a plan for machines as one expects them.

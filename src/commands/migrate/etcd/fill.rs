@@ -84,7 +84,7 @@ impl<'a> Filling<'a> {
         let mut filled = self.read().await?;
         let owns = |key: &str| explore::place_of(self.old, key).is_some_and(|place| place.shard == one.shard);
         let brought = late.apply(&mut self.into, &mut filled, owns).await;
-        brought.map_err(|error| stores::failed(error, self.config))
+        brought.map_err(|error| self.failed(error))
     }
 
     /// What was written to it since a revision.
